@@ -1,0 +1,54 @@
+"""The HTTP interface: one blueprint for each resource, and the OpenAPI document made from them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import flask_smorest
+from flask import Flask
+from flask_smorest.utils import prepare_response
+
+from . import data, docs, errors, health, setup
+from .schemas import ProblemSchema
+
+
+class Api(flask_smorest.Api):  # type: ignore[misc]
+    """flask-smorest with the errors of RFC 9457 in place of its own."""
+
+    ERROR_SCHEMA = ProblemSchema
+    DEFAULT_ERROR_RESPONSE_NAME = None
+
+    def _register_error_handlers(self) -> None:
+        """The errors blueprint handles them."""
+
+    def _register_responses(self) -> None:
+        for status, description in errors.RESPONSES.items():
+            response: dict[str, Any] = {"description": description, "schema": self.ERROR_SCHEMA}
+            prepare_response(response, self.spec, errors.MEDIA_TYPE)
+            self.spec.components.response(status.name, response, lazy=True)
+
+    def _register_pagination_header(self) -> None:
+        """Pages are linked in the Link header instead (RFC 8288)."""
+
+
+def init_app(app: Flask) -> None:
+    """Register the blueprints with an application."""
+    version = app.extensions["settings"].app_version
+    app.config.update(API_TITLE="Flask service over PostgreSQL", API_VERSION=version, OPENAPI_VERSION="3.1.0")
+    api = Api(
+        app,
+        spec_kwargs={
+            "info": {
+                "description": "Records in PostgreSQL. Reads are open, writes need a bearer token; errors are problem "
+                "documents (RFC 9457).",
+                "license": {"name": "MIT", "identifier": "MIT"},
+            },
+            "servers": [{"url": "/"}],
+        },
+    )
+    api.spec.components.security_scheme("bearer", {"type": "http", "scheme": "bearer"})
+    for module in (data, setup, health):
+        api.register_blueprint(module.blueprint)
+    app.register_blueprint(errors.blueprint)
+    app.register_blueprint(docs.blueprint)
+    app.extensions["openapi"] = api.spec

@@ -1,0 +1,41 @@
+"""Logs: one JSON object a line, on standard output."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from gunicorn.glogging import Logger
+
+
+def config(level: str) -> dict[str, Any]:
+    """The configuration of the `logging` module, for the service and for gunicorn.
+
+    Args:
+        level: The lowest level that is written, such as ``INFO``.
+    """
+    return {
+        "version": 1,
+        "disable_existing_loggers": False,
+        "formatters": {
+            "json": {
+                "()": "pythonjsonlogger.orjson.OrjsonFormatter",
+                "fmt": ["levelname", "name", "message"],
+                "rename_fields": {"levelname": "level", "name": "logger"},
+                "timestamp": "time",
+            }
+        },
+        "handlers": {
+            "stdout": {"class": "logging.StreamHandler", "formatter": "json", "stream": "ext://sys.stdout"},
+        },
+        "root": {"level": level, "handlers": ["stdout"]},
+        "loggers": {
+            "gunicorn.error": {"level": level, "propagate": True, "handlers": []},
+        },
+    }
+
+
+class GunicornLogger(Logger):  # type: ignore[misc]
+    """gunicorn's logger without the access log, for the service writes a line for each request itself."""
+
+    def access(self, *_: object) -> None:
+        """Write nothing; the base class would collect a line's fields first."""

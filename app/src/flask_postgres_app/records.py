@@ -1,0 +1,142 @@
+"""Records: the rows of the table ``data``."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import NamedTuple
+
+from .database import Database, Row
+
+MAX_ID = 2**63 - 1
+MAX_NAME_LENGTH = 200
+INITIAL_ID = 1
+INITIAL_NAME = "Initial Record"
+
+_COLUMNS = "id, name, created_at AT TIME ZONE 'UTC', version"
+
+
+class Record(NamedTuple):
+    """A record.
+
+    Attributes:
+        created_at: When it was created, in UTC and without an offset, in whole seconds.
+        version: A number that grows with every change.
+    """
+
+    id: int
+    name: str
+    created_at: datetime
+    version: int
+
+    @property
+    def etag(self) -> str:
+        """The entity tag (RFC 9110, section 8.8.3), without its quotes."""
+        # A record deleted and set up again starts at version 1 too, so the version alone would not do.
+        return f"{self.version}-{self.created_at:%Y%m%d%H%M%S}"
+
+    def to_dict(self) -> dict[str, object]:
+        """The record as it is in JSON."""
+        return {"id": self.id, "name": self.name, "created_at": self.created_at}
+
+
+class Records:
+    """The records in the database. Every method may raise what `Database.execute` raises."""
+
+    def __init__(self, database: Database) -> None:
+        self._execute = database.execute
+
+    def page(
+        self,
+        limit: int,
+        *,
+        after: int | None = None,
+        descending: bool = False,
+        name: str | None = None,
+        contains: str | None = None,
+    ) -> list[Record]:
+        """List records in the order of their ids.
+
+        Args:
+            limit: How many at most.
+            after: Only those that follow this id.
+            descending: From the highest id down.
+            name: Only those of exactly this name.
+            contains: Only those whose name contains this text, whatever its case.
+        """
+        conditions: list[str] = []
+        parameters: list[object] = []
+        if after is not None:
+            conditions.append(f"id {'<' if descending else '>'} %s")
+            parameters.append(after)
+        if name is not None:
+            conditions.append("name = %s")
+            parameters.append(name)
+        if contains is not None:
+            conditions.append("strpos(lower(name), lower(%s)) > 0")
+            parameters.append(contains)
+        where = f"WHERE {' AND '.join(conditions)} " if conditions else ""
+        parameters.append(limit)
+        rows = self._execute(
+            f"SELECT {_COLUMNS} FROM data {where}ORDER BY id{' DESC' if descending else ''} LIMIT %s",  # noqa: S608
+            parameters,
+            safe=True,
+        )
+        return [Record._make(row) for row in rows]
+
+    def get(self, record_id: int) -> Record | None:
+        """Return a record, or None if there is none of this id."""
+        return _first(self._execute(f"SELECT {_COLUMNS} FROM data WHERE id = %s", (record_id,), safe=True))  # noqa: S608
+
+    def create(self, name: str) -> Record:
+        """Create a record."""
+        rows = self._execute(f"INSERT INTO data (name) VALUES (%s) RETURNING {_COLUMNS}", (name,))  # noqa: S608
+        return Record._make(rows[0])
+
+    def create_initial(self) -> None:
+        """Create the initial record if it is missing.
+
+        Its id is outside the sequence, so repeating this, even concurrently, changes nothing in the database.
+        """
+        self._execute(
+            "INSERT INTO data (id, name) OVERRIDING SYSTEM VALUE VALUES (%s, %s) ON CONFLICT (id) DO NOTHING",
+            (INITIAL_ID, INITIAL_NAME),
+        )
+
+    def update(self, record_id: int, name: str, version: int | None = None) -> Record | None:
+        """Rename a record.
+
+        Args:
+            record_id: Its id.
+            name: Its new name.
+            version: Only if it still has this version.
+
+        Returns:
+            The record as it is now, or None if there is none of this id and version.
+        """
+        return _first(
+            self._execute(
+                "UPDATE data SET name = %s, version = version + 1 "  # noqa: S608
+                f"WHERE id = %s AND version = coalesce(%s, version) RETURNING {_COLUMNS}",
+                (name, record_id, version),
+            )
+        )
+
+    def delete(self, record_id: int, version: int | None = None) -> bool:
+        """Delete a record.
+
+        Args:
+            record_id: Its id.
+            version: Only if it still has this version.
+
+        Returns:
+            Whether there was one of this id and version.
+        """
+        return bool(
+            self._execute(
+                "DELETE FROM data WHERE id = %s AND version = coalesce(%s, version) RETURNING id", (record_id, version)
+            )
+        )
+
+
+def _first(rows: list[Row]) -> Record | None:
+    return Record._make(rows[0]) if rows else None
