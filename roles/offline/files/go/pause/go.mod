@@ -1,0 +1,3 @@
+module offline/pause
+
+go 1.26.0
