@@ -1,0 +1,309 @@
+"""Fixtures: the stack as site.yml leaves it, and the commands that people run against it."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import re
+import shlex
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+from kubernetes import config
+from openshift.dynamic import DynamicClient
+
+ROOT = Path(__file__).parents[1]
+INVENTORY = os.environ.get("INVENTORY", "inventory/minikube")
+SETTINGS = [
+    "minikube_managed", "minikube_provider", "offline_cache_dir", "stack_app_host", "stack_ca_file", "stack_context",
+    "stack_image_delivery", "stack_image_registry", "stack_kubeconfig", "stack_namespace", "stack_pgadmin_host",
+]  # fmt: skip
+
+
+def until(condition: Callable[[], Any], seconds: float = 60, what: str = "") -> Any:
+    """Wait for a condition and return its value; an AssertionError inside of it means: not yet."""
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            value = condition()
+            problem: object = what or f"still {value!r}"
+        except (AssertionError, requests.ConnectionError, requests.Timeout) as error:
+            value, problem = None, error
+        if value:
+            return value
+        if time.monotonic() > deadline:
+            pytest.fail(f"not within {seconds:.0f} s: {problem}")
+        time.sleep(0.25)
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished ansible-playbook."""
+
+    code: int
+    output: str
+    seconds: float
+
+    @property
+    def changed(self) -> int:
+        return sum(int(count) for count in re.findall(r"\bchanged=(\d+)", self.output))
+
+    def succeeded(self) -> Run:
+        assert self.code == 0, self.output[-6000:]
+        return self
+
+
+@dataclass(frozen=True)
+class Stack:
+    """The running stack.
+
+    Attributes:
+        settings: The inventory's settings, by name.
+        kube: A client with the rights of the kubeconfig.
+        session: Trusts the stack's CA and nothing else.
+    """
+
+    settings: dict[str, Any]
+    kube: DynamicClient
+    session: requests.Session
+
+    @property
+    def namespace(self) -> str:
+        return str(self.settings["stack_namespace"])
+
+    @property
+    def app_url(self) -> str:
+        return f"https://{self.settings['stack_app_host']}"
+
+    @property
+    def pgadmin_url(self) -> str:
+        return f"https://{self.settings['stack_pgadmin_host']}"
+
+    @property
+    def ca_file(self) -> Path:
+        return Path(self.settings["stack_ca_file"])
+
+    def resource(self, kind: str) -> Any:
+        """The API of a kind, such as ``Pod``."""
+        return self.kube.resources.get(kind=kind, api_version=API_VERSIONS.get(kind, "v1"))
+
+    def get(self, kind: str, name: str) -> Any:
+        return self.resource(kind).get(name=name, namespace=self.namespace)
+
+    def is_settled(self) -> bool:
+        """Whether no pod of the cluster is starting or ending."""
+        pods = self.resource("Pod").get().items
+        return all(pod.status.phase != "Pending" and not pod.metadata.deletionTimestamp for pod in pods)
+
+    def pods(self, app: str) -> list[Any]:
+        """Running pods of one of the stack's apps."""
+        found = self.resource("Pod").get(namespace=self.namespace, label_selector=f"app={app}").items
+        return [pod for pod in found if pod.status.phase == "Running" and not pod.metadata.deletionTimestamp]
+
+    def secret(self, name: str) -> dict[str, str]:
+        data = self.get("Secret", name).to_dict().get("data") or {}
+        return {key: base64.b64decode(value).decode() for key, value in data.items()}
+
+    def versions(self) -> dict[str, str]:
+        """The version of each object that a run manages, but for what the cluster itself writes into it."""
+        found = {}
+        for kind in MANAGED:
+            for item in self.resource(kind).get(namespace=self.namespace).items:
+                meta = item.to_dict()["metadata"]
+                # The state that Patroni keeps in ConfigMaps is not Ansible's; a status does not count as a generation.
+                if meta.get("labels", {}).get("app.kubernetes.io/managed-by") == "ansible":
+                    version = meta.get("generation") or meta["resourceVersion"]
+                    found[f"{kind}/{meta['name']}"] = f"{meta['uid']} {version}"
+        return found
+
+    def api(self, path: str, method: str = "GET", **options: Any) -> requests.Response:
+        return self.session.request(method, self.app_url + path, timeout=10, **options)
+
+    def write(self, name: str) -> int:
+        """Add a row through the API and return its id."""
+        response = self.api(
+            "/api/data",
+            "POST",
+            json={"name": name},
+            headers={"Authorization": f"Bearer {self.secret('flask-app-secret')['API_TOKEN']}"},
+        )
+        assert response.status_code == 201, response.text
+        return int(response.json()["id"])
+
+    def pgadmin_login(self, password: str, url: str = "") -> str:
+        """Log in to pgAdmin as the form does, and return the path that this leads to."""
+        url = url or self.pgadmin_url
+        with requests.Session() as browser:
+            browser.trust_env = False
+            browser.verify = str(self.ca_file)
+            page = browser.get(f"{url}/login", timeout=30)
+            token = re.search(r'"?csrf_?[tT]oken"?[^>]*?[:=]\s*"([^"]{20,})"', page.text)
+            assert token, page.text[:2000]
+            email = self.secret("pgadmin-secret")["PGADMIN_DEFAULT_EMAIL"]
+            form = {"email": email, "password": password, "csrf_token": token[1], "internal_button": "Login"}
+            answer = browser.post(
+                f"{url}/authenticate/login", data=form, headers={"Referer": url}, allow_redirects=False, timeout=30
+            )
+            assert answer.status_code == 302, answer.text[:500]
+            return re.sub(r"^https://[^/]+|\?.*$", "", answer.headers["Location"])
+
+    def secret_values(self) -> dict[str, list[str]]:
+        """What must be seen nowhere, by the name of the Secret and its key: the lines of each value, and its base64."""
+        values = {}
+        for item in self.resource("Secret").get(namespace=self.namespace).items:
+            for key, encoded in (item.to_dict().get("data") or {}).items():
+                if key not in PUBLIC:
+                    lines = base64.b64decode(encoded).decode().splitlines()
+                    parts = [encoded, *(line for line in lines if not line.startswith("-----"))]
+                    values[f"{item.metadata.name}/{key}"] = [part for part in parts if len(part) >= 8]
+        return values
+
+    def secrets_shown(self, output: str) -> list[str]:
+        """The names of all secrets whose value, or a line of it, is in an output, plain or in base64."""
+        return [name for name, parts in self.secret_values().items() if any(part in output for part in parts)]
+
+    def answers(self) -> bool:
+        """Whether the API answers from its database."""
+        response = self.api("/api/data")
+        assert response.status_code == 200, response.text[:500]
+        return True
+
+
+MANAGED = [
+    "ConfigMap", "Secret", "Service", "Deployment", "StatefulSet", "Ingress", "PodDisruptionBudget", "NetworkPolicy",
+]  # fmt: skip
+# The values of these keys are no secrets: names, addresses and certificates.
+PUBLIC = {
+    "tls.crt", "ca.crt", "other.crt", "POSTGRES_DB", "POSTGRES_USER", "DB_HOST", "DB_PORT", "DB_NAME", "DB_USER",
+    "PGADMIN_DEFAULT_EMAIL",
+}  # fmt: skip
+API_VERSIONS = {
+    "PodDisruptionBudget": "policy/v1",
+    "Deployment": "apps/v1",
+    "HorizontalPodAutoscaler": "autoscaling/v2",
+    "StatefulSet": "apps/v1",
+    "Ingress": "networking.k8s.io/v1",
+    "NetworkPolicy": "networking.k8s.io/v1",
+    "Role": "rbac.authorization.k8s.io/v1",
+    "RoleBinding": "rbac.authorization.k8s.io/v1",
+}
+
+
+@pytest.fixture(scope="session")
+def settings() -> dict[str, Any]:
+    """The settings as the inventory gives them to the roles."""
+    template = "{{ {" + ", ".join(f"'{name}': {name}" for name in SETTINGS) + "} }}"
+    result = subprocess.run(
+        ["ansible", "-i", INVENTORY, "localhost", "-m", "ansible.builtin.debug", "-a", json.dumps({"msg": template})],
+        cwd=ROOT,
+        env={**os.environ, "ANSIBLE_CALLBACK_RESULT_FORMAT": "json", "ANSIBLE_FORCE_COLOR": "0"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    found: dict[str, Any] = json.loads(result.stdout[result.stdout.index("{") :])["msg"]
+    return found
+
+
+@pytest.fixture(scope="session")
+def stack(settings: dict[str, Any]) -> Iterator[Stack]:
+    """The running stack; its hosts lead to this machine, as with ``curl --resolve``."""
+    resolve = socket.getaddrinfo
+    hosts = {settings["stack_app_host"], settings["stack_pgadmin_host"]}
+
+    def local(host: Any, *args: Any, **kwargs: Any) -> Any:
+        here = host in hosts or str(host).endswith(".example.com")
+        return resolve("127.0.0.1" if here else host, *args, **kwargs)
+
+    with pytest.MonkeyPatch.context() as patch, requests.Session() as session:
+        patch.setattr(socket, "getaddrinfo", local)
+        session.trust_env = False
+        session.verify = settings["stack_ca_file"]
+        client = config.new_client_from_config(settings["stack_kubeconfig"], settings["stack_context"])
+        yield Stack(settings, DynamicClient(client), session)
+
+
+@pytest.fixture(scope="session")
+def kubectl(settings: dict[str, Any]) -> Callable[..., str]:
+    """Run a kubectl command line as typed and return what it prints."""
+
+    def run(line: str, stdin: str | None = None) -> str:
+        result = subprocess.run(
+            ["kubectl", *shlex.split(line)],
+            env={**os.environ, "KUBECONFIG": settings["stack_kubeconfig"]},
+            input=stdin,
+            capture_output=True,
+            text=True,
+            timeout=300,
+            check=False,
+        )
+        assert result.returncode == 0, f"kubectl {line}: {result.stderr}"
+        return result.stdout
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def sql(kubectl: Callable[..., str]) -> Callable[..., str]:
+    """Run a statement as the superuser in the primary's pod, or another of PostgreSQL, and return its bare rows."""
+
+    def run(statement: str, pod: str = "service/postgres", database: str = "app") -> str:
+        psql = f"psql -XAtq -v ON_ERROR_STOP=1 -U postgres -d {database}"
+        return kubectl(f"exec {pod} -c postgres -- {psql} -c {shlex.quote(statement)}").strip()
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Run]:
+    """Run a playbook, site.yml if no other is named, with arguments and settings as `make deploy` does."""
+
+    def run(
+        *arguments: str,
+        playbook: str = "site.yml",
+        inventory: str = INVENTORY,
+        env: dict[str, str] | None = None,
+        seconds: float = 900,
+        **values: Any,
+    ) -> Run:
+        command = ["ansible-playbook", "-i", inventory, playbook, *arguments]
+        if values:
+            # In a file: a command line is there for everyone to see, and some values are passwords.
+            extra = tmp_path_factory.mktemp("settings") / "values.json"
+            extra.write_text(json.dumps(values))
+            command += ["-e", f"@{extra}"]
+        began = time.monotonic()
+        result = subprocess.run(
+            command,
+            cwd=ROOT,
+            env={**os.environ, "ANSIBLE_FORCE_COLOR": "0", **(env or {})},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=seconds,
+            check=False,
+        )
+        return Run(result.returncode, result.stdout, time.monotonic() - began)
+
+    return run
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What takes parts of the stack down comes last."""
+    items.sort(key=lambda item: item.get_closest_marker("disruptive") is not None)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Show the stages that `make test` ran before this one, so that its last lines say everything."""
+    stages = ROOT / "test-output" / "stages"
+    if os.environ.get("MAKE_TEST") and stages.exists():
+        terminalreporter.section("stages")
+        terminalreporter.write(stages.read_text())

@@ -1,0 +1,114 @@
+"""Render every manifest without a cluster, and check it; a part of `make lint`."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+CHECKOV = ROOT / ".venv-checkov" / "bin" / "checkov"
+KUBERNETES = "1.34"
+SKIPPED = {
+    # An image's tag is a hash of what it is built from, and no registry needs to be asked for it.
+    "CKV_K8S_15": "imagePullPolicy Always",
+    "CKV_K8S_43": "images by digest",
+    # The environment is the interface between a service and this deployment, the official postgres image's as well.
+    "CKV_K8S_35": "secrets as files only",
+    # The users of the official images, 999 and 5050, who own what is on the volumes.
+    "CKV_K8S_40": "a user id above 10000",
+}
+# Hashes of what others publish, and pictures.
+NO_SECRETS = re.compile(r"(^|/)(requirements[^/]*\.txt|go\.sum|[^/]*\.png)$")
+WRITE = """
+- name: Write the manifests
+  ansible.builtin.copy:
+    dest: "{{ manifests }}/{{ role_name }}.yaml"
+    content: "{{ query('ansible.builtin.template', *templates) | select | join('\\n') }}"
+    mode: "0600"
+  vars:
+    templates: >-
+      {{ query('ansible.builtin.fileglob', role_path ~ '/templates/*.yaml.j2') | reject('search', '/_') | sort }}
+"""
+
+
+def render(folder: Path) -> None:
+    """Write the manifests of all roles to a folder, by the roles' own templates and settings."""
+    with tempfile.TemporaryDirectory() as temporary:
+        tree = Path(temporary)
+        for part in ("app", "images"):
+            (tree / part).symlink_to(ROOT / part)
+        for role in (ROOT / "roles").iterdir():
+            copy = tree / "roles" / role.name
+            (copy / "tasks").mkdir(parents=True)
+            (copy / "tasks" / "write.yml").write_text(WRITE)
+            for entry in role.iterdir():
+                if entry.name != "tasks":
+                    (copy / entry.name).symlink_to(entry)
+        result = subprocess.run(
+            ["ansible-playbook", "tests/manifests.yml", "-e", json.dumps({"manifests": str(folder)})],
+            cwd=ROOT,
+            env={**os.environ, "ANSIBLE_ROLES_PATH": str(tree / "roles")},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    if result.returncode:
+        sys.exit(result.stdout[-3000:])
+
+
+def misconfigurations(folder: Path) -> list[str]:
+    """What is wrong with the manifests of a folder, each with its file: fields that Kubernetes has not, and risks."""
+    files = sorted(map(str, folder.glob("*.yaml")))
+    schema = run("kubernetes-validate", "--strict", "--no-warn", "--kubernetes-version", KUBERNETES, *files)
+    found = [line for line in schema.splitlines() if not line.startswith("INFO")]
+    checkov = [str(CHECKOV), "--directory", str(folder), "--framework", "kubernetes", "--compact", "--output", "json"]
+    report = json.loads(run(*checkov, "--skip-download", "--skip-check", ",".join(SKIPPED)))
+    found += [
+        f"{check['file_path'].lstrip('/')}: {check['resource']}: {check['check_id']} {check['check_name']}"
+        for check in report["results"]["failed_checks"]
+    ]
+    return found + secrets(folder, *files)
+
+
+def secrets(folder: Path, *files: str) -> list[str]:
+    """What looks like a secret in files."""
+    # By what values look like and not by what they are called: settings and Secrets' keys bear such names.
+    report = run(
+        "detect-secrets",
+        "-C",
+        str(folder),
+        "scan",
+        "--disable-plugin",
+        "KeywordDetector",
+        "--exclude-lines",
+        "checksum/",
+        *files,
+    )
+    results = json.loads(report)["results"]
+    return [
+        f"{Path(name).name}: line {hit['line_number']}: {hit['type']}" for name, hits in results.items() for hit in hits
+    ]
+
+
+def run(*command: str) -> str:
+    """What a tool prints; it may end with an error, as that is what it says that something is wrong with."""
+    result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    return result.stdout or sys.exit(f"{command[0]}: {result.stderr[-3000:]}")
+
+
+def main() -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        render(Path(folder))
+        problems = misconfigurations(Path(folder))
+    tracked = run("git", "ls-files").splitlines()
+    problems += secrets(ROOT, *(name for name in tracked if not NO_SECRETS.search(name)))
+    sys.exit("\n".join(problems) or 0)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,112 @@
+"""The documentation: its commands work as typed, and the site is made offline, with links that lead somewhere."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+from conftest import ROOT, Stack, until
+
+PAGES = [
+    ROOT / "README.md",
+    ROOT / "app" / "README.md",
+    *sorted(ROOT.glob("docs/**/*.md")),
+    *ROOT.glob("examples/*/README.md"),
+]
+SITE = ROOT / "site"
+
+# Blocks that are not run here, by their first line, with the reason.
+ELSEWHERE = {
+    "make deploy": "test_runs.py and the faults run it, and `make test` before all of this",
+    "make deploy    # brings everything up, or brings it to what the settings say": "`make test` is what runs this",
+    "make deploy ARGS='--tags flask_app'": "test_runs.py rolls out an edit with it",
+    "make deploy ARGS='-e @examples/notes/stack.yml'": "test_own_app.py runs it with these settings",
+    "make deploy INVENTORY=inventory/existing ARGS='-e stack_image_repository=registry.example.com/team'": (
+        "test_existing_cluster.py runs it; that registry is an example"
+    ),
+    "make deploy ARGS='-e stack_namespace=next -e stack_app_host=next.example.com"
+    " -e stack_pgadmin_host=next-pgadmin.example.com'": "test_upgrade.py loads such a dump",
+    "make drill ARGS='-e drill_rounds=3'": "test_drill.py plays the faults",
+    "kubectl exec -it deployment/postgres-restored -- psql -U postgres -d app": "test_backup.py asks such a database",
+    "kubectl delete namespace notes": "test_own_app.py takes its stack away like this",
+    "python3 -m venv .venv && . .venv/bin/activate": "app/tests run the service on a database of their own",
+}
+
+
+def blocks() -> Iterator[tuple[Path, str]]:
+    for page in PAGES:
+        if "reference" not in page.parts:
+            for block in re.findall(r"^```(?:sh|console|bash)\n(.*?)^```", page.read_text(), re.MULTILINE | re.DOTALL):
+                yield page.relative_to(ROOT), block
+
+
+BLOCKS = list(blocks())
+# The same block on two pages is run once.
+RUN_HERE = {block: page for page, block in reversed(BLOCKS) if block.splitlines()[0] not in ELSEWHERE}
+
+
+def test_nothing_is_excused_that_is_not_there() -> None:
+    assert {block.splitlines()[0] for _, block in BLOCKS} >= set(ELSEWHERE)
+
+
+@pytest.mark.disruptive
+@pytest.mark.parametrize(
+    "block", RUN_HERE, ids=[f"{RUN_HERE[block]}: {block.splitlines()[0][:40]}" for block in RUN_HERE]
+)
+def test_commands_work_as_typed(stack: Stack, block: str) -> None:
+    if (stack.namespace, stack.app_url) != ("flask-postgres", "https://app.example.com"):
+        pytest.skip("the pages use the names that a stack has by default")
+    until(stack.answers, 60)
+    result = subprocess.run(
+        ["bash", "-euo", "pipefail", "-c", block],
+        cwd=ROOT,
+        env={**os.environ, "no_proxy": "*"},
+        capture_output=True,
+        text=True,
+        timeout=180,
+        check=False,
+    )
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert result.stdout.strip()
+
+
+@pytest.fixture(scope="module")
+def built() -> Path:
+    """The site, made where there is no network; a link that leads nowhere ends it."""
+    environments = ["make", "--silent", ".venv-app/dev.stamp", ".venv-docs/docs.stamp"]
+    subprocess.run(environments, cwd=ROOT, check=True, timeout=300)
+    alone = ["unshare", "--net"] if os.geteuid() == 0 else []
+    result = subprocess.run(
+        [*alone, "make", "--silent", "docs"], cwd=ROOT, capture_output=True, text=True, timeout=120, check=False
+    )
+    assert result.returncode == 0, result.stdout + result.stderr
+    return SITE
+
+
+def test_nothing_is_loaded_from_elsewhere(built: Path) -> None:
+    pages = list(built.rglob("*.html"))
+    assert len(pages) > 10
+    loading = re.compile(r"<(?:script|link|img)\b[^>]*\b(?:src|href)=[\"']?(?:https?:)?//[^>]*")
+    assert [f"{page.name}: {found}" for page in pages for found in loading.findall(page.read_text())] == []
+
+
+def test_the_reference_has_every_setting_and_command(built: Path) -> None:
+    for specs in ROOT.glob("roles/*/meta/argument_specs.yml"):
+        text = (built / "reference" / "roles" / f"{specs.parts[-3]}.html").read_text()
+        options = yaml.safe_load(specs.read_text())["argument_specs"]["main"].get("options", {})
+        assert [name for name in options if f"<code>{name}</code>" not in text] == []
+    commands = (built / "reference" / "commands.html").read_text()
+    for name in re.findall(r"^([a-z-]+):.*##", (ROOT / "Makefile").read_text(), re.MULTILINE):
+        assert f"<code>make {name}</code>" in commands
+
+
+def test_the_reference_has_the_api_that_runs(built: Path, stack: Stack) -> None:
+    page = (built / "reference" / "api.html").read_text()
+    for path, methods in stack.api("/api/openapi.json").json()["paths"].items():
+        for method in methods.keys() - {"parameters"}:
+            assert f">{method.upper()} {path}<" in page

@@ -1,0 +1,171 @@
+"""Errors of the usual kind, provoked: each ends in one line that says what to do, before anything is touched."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import yaml
+from conftest import ROOT, Run, Stack
+
+Site = Callable[..., Run]
+
+# Shows messages alone.
+SCREEN = {"ANSIBLE_STDOUT_CALLBACK": "screen", "ANSIBLE_CALLBACKS_ENABLED": "screen"}
+
+
+def said(run: Run) -> str:
+    """The message that a run ended with, which is one line."""
+    assert run.code == 2, run.output[-3000:]
+    return run.output.strip().splitlines()[-1]
+
+
+def gone(kubeconfig: str, folder: Path) -> Path:
+    """A copy of a kubeconfig whose cluster has gone: nothing listens on its port."""
+    content = yaml.safe_load(Path(kubeconfig).read_text())
+    for cluster in content["clusters"]:
+        cluster["cluster"]["server"] = "https://127.0.0.1:1"
+    copy = folder / "kubeconfig"
+    copy.write_text(yaml.safe_dump(content))
+    return copy
+
+
+def make(*arguments: str, folder: Path = ROOT, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        ["make", *arguments],
+        cwd=folder,
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Path:
+    """A checkout without an environment."""
+    for name in ("Makefile", "requirements.txt", "requirements-uv.txt"):
+        shutil.copy(ROOT / name, tmp_path)
+    return tmp_path
+
+
+def test_make_alone_lists_the_commands() -> None:
+    listed = re.findall(r"^  make ([a-z-]+) +\S", make().stdout, re.MULTILINE)
+    phony = re.search(r"^\.PHONY: (.*)$", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    assert phony
+    assert listed == phony[1].split()
+
+
+def test_an_old_python(checkout: Path) -> None:
+    """The interpreter that `python3` leads to believes to be of another version."""
+    old = checkout / "bin" / "python3"
+    old.parent.mkdir()
+    old.write_text(
+        "#!/bin/sh\n"
+        'if [ "$1" = --version ]; then echo "Python 3.9.2"; exit; fi\n'
+        f'shift; exec {sys.executable} -c "import sys; sys.version_info = (3, 9, 2); $1"\n'
+    )
+    old.chmod(0o755)
+    result = make("deploy", folder=checkout, PATH=f"{old.parent}:{os.environ['PATH']}")
+    assert result.returncode == 2
+    assert "Python 3.11 or newer is needed as python3, found Python 3.9.2" in result.stderr.splitlines()[0]
+    assert not (checkout / ".venv").exists()
+
+
+def test_no_package_index(checkout: Path) -> None:
+    """The seconds that this takes are those in which pip is installed."""
+    result = make("deploy", folder=checkout, PIP_INDEX_URL="http://127.0.0.1:1/simple", PIP_RETRIES="0")
+    assert result.returncode == 2
+    last = result.stderr.splitlines()[-2]
+    assert last.startswith("make: the Python packages could not be installed")
+    assert "PIP_INDEX_URL" in last
+
+
+def test_a_cluster_that_has_gone(site: Site, stack: Stack, tmp_path: Path) -> None:
+    kubeconfig = gone(stack.settings["stack_kubeconfig"], tmp_path)
+    text = said(site("--tags", "flask_app", env=SCREEN, stack_kubeconfig=str(kubeconfig)))
+    assert "does not answer" in text
+    assert "Connection refused" in text
+    assert "`make deploy` without tags starts it" in text
+
+
+def test_somebody_elses_cluster_that_has_gone(site: Site, stack: Stack, tmp_path: Path) -> None:
+    kubeconfig = gone(stack.settings["stack_kubeconfig"], tmp_path)
+    text = said(site(inventory="inventory/existing", env=SCREEN, stack_kubeconfig=str(kubeconfig)))
+    assert "does not answer" in text
+    assert f"kubectl --kubeconfig {kubeconfig}" in text
+
+
+def test_no_kubeconfig(site: Site) -> None:
+    text = said(site(inventory="inventory/existing", env=SCREEN, stack_kubeconfig="/nonexistent/config"))
+    assert "(stack_kubeconfig) is /nonexistent/config: it takes a file that can be read" in text
+
+
+def playbook(*command: str, **environment: str) -> Run:
+    """Run a command that runs site.yml, in an environment that is not the tests' own."""
+    result = subprocess.run(
+        command,
+        cwd=ROOT,
+        env={**os.environ, **SCREEN, **environment},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    return Run(result.returncode, result.stdout, 0)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can make a network or become nobody")
+class TestMachine:
+    """What is wrong with the machine."""
+
+    def test_port_443_is_taken(self, stack: Stack) -> None:
+        """In a network of its own, where something else than the ingress listens."""
+        if stack.settings["minikube_provider"] != "offline":
+            pytest.skip("the ports of this machine are the ingress's in the offline build only")
+        script = """
+            ip link set lo up
+            "$0" -m http.server 443 > /dev/null 2>&1 &
+            until ss -Hltn 'sport = :443' | grep -q .; do sleep 0.05; done
+            ansible-playbook site.yml --tags minikube
+            code=$?
+            kill %1
+            exit $code
+        """
+        run = playbook("unshare", "--net", "bash", "-c", script, sys.executable)
+        assert re.search(r"port 443 is taken by python\S*: the ingress needs it", said(run))
+
+    def test_the_disk_is_full(self, checkout: Path) -> None:
+        """The environment's folder is a disk of 2 MB."""
+        (checkout / ".venv").mkdir()
+        script = "mount -t tmpfs -o size=2M none .venv && make --silent deploy"
+        result = subprocess.run(
+            ["unshare", "--mount", "bash", "-c", script],
+            cwd=checkout,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        assert result.returncode == 2
+        assert "the disk have 1 GB free" in result.stderr.splitlines()[-2]
+
+    def test_no_right_to_use_docker(self) -> None:
+        """As a user who is in no group."""
+        if not Path("/run/docker.sock").exists():
+            pytest.skip("there is no engine that one could lack the rights for")
+        nobody = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
+        settings = ["-e", "minikube_provider=installed", "-e", "minikube_driver=docker"]
+        with tempfile.TemporaryDirectory() as home:
+            Path(home).chmod(0o777)
+            run = playbook(*nobody, "ansible-playbook", "site.yml", "--tags", "minikube", *settings, HOME=home)
+        assert "this user may not use Docker: add it to the group docker" in said(run)

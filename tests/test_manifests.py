@@ -1,0 +1,75 @@
+"""The checks of `make lint` over the manifests, proved by what they have to find."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from manifests import misconfigurations, render
+
+Pod = dict[str, Any]
+
+
+def container(pod: Pod) -> dict[str, Any]:
+    first: dict[str, Any] = pod["containers"][0]
+    return first
+
+
+# What is made of the service's pod, by name.
+SEEDS: dict[str, Callable[[Pod], Any]] = {
+    "privileged": lambda pod: container(pod)["securityContext"].update(privileged=True),
+    "root": lambda pod: pod["securityContext"].update(runAsUser=0, runAsNonRoot=False),
+    "writable-root": lambda pod: container(pod)["securityContext"].update(readOnlyRootFilesystem=False),
+    "escalation": lambda pod: container(pod)["securityContext"].update(allowPrivilegeEscalation=True),
+    "sys-admin": lambda pod: container(pod)["securityContext"]["capabilities"].update(add=["SYS_ADMIN"]),
+    "all-capabilities": lambda pod: container(pod)["securityContext"].pop("capabilities"),
+    "host-network": lambda pod: pod.update(hostNetwork=True),
+    "host-processes": lambda pod: pod.update(hostPID=True),
+    "host-ipc": lambda pod: pod.update(hostIPC=True),
+    "unconfined": lambda pod: pod["securityContext"].update(seccompProfile={"type": "Unconfined"}),
+    "token": lambda pod: pod.update(automountServiceAccountToken=True),
+    "engine-socket": lambda pod: pod["volumes"].append({"name": "x", "hostPath": {"path": "/var/run/docker.sock"}}),
+    "no-memory-limit": lambda pod: container(pod)["resources"]["limits"].pop("memory"),
+    "no-cpu-request": lambda pod: container(pod)["resources"]["requests"].pop("cpu"),
+    "no-liveness": lambda pod: container(pod).pop("livenessProbe"),
+    "no-readiness": lambda pod: container(pod).pop("readinessProbe"),
+    "latest": lambda pod: container(pod).update(image="flask-postgres-app:latest"),
+    "misspelled": lambda pod: container(pod)["securityContext"].update(readOnlyRootFileSystem=True),
+    "wrong-type": lambda pod: container(pod).update(ports="5000"),
+    "key-in-clear": lambda pod: container(pod).update(env=[{"name": "X", "value": "AKIA" + "QYLPMN5HHHFPZAM2"}]),
+}
+
+
+@pytest.fixture(scope="module")
+def found(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    """What the checks say of as many copies of the service's Deployment as there are seeds, and one as it is."""
+    rendered, folder = tmp_path_factory.mktemp("rendered"), tmp_path_factory.mktemp("seeded")
+    render(rendered)
+    (folder / "policies.yaml").write_text((rendered / "namespace.yaml").read_text())
+    documents = yaml.safe_load_all((rendered / "flask_app.yaml").read_text())
+    deployment = next(document for document in documents if document and document["kind"] == "Deployment")
+    for name, seed in {"as-it-is": lambda _: None, **SEEDS}.items():
+        seeded = copy.deepcopy(deployment)
+        seeded["metadata"]["name"] = name
+        seed(seeded["spec"]["template"]["spec"])
+        (folder / f"{name}.yaml").write_text(yaml.safe_dump(seeded))
+    return misconfigurations(folder)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_a_misconfiguration_is_found(found: list[str], seed: str) -> None:
+    assert [line for line in found if f"{seed}.yaml" in line]
+
+
+def test_nothing_is_found_where_nothing_is_wrong(found: list[str]) -> None:
+    assert [line for line in found if "as-it-is" in line] == []
+
+
+def test_a_file_that_is_wrong_says_so_itself(tmp_path: Path) -> None:
+    (tmp_path / "broken.yaml").write_text("kind: Pod\nkind")
+    with pytest.raises((SystemExit, ValueError)):
+        misconfigurations(tmp_path)

@@ -1,0 +1,79 @@
+"""Another service, with its own framework and migrations, in a second stack beside the first: by settings alone."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+import requests
+import yaml
+from conftest import ROOT, Run, Stack, until
+
+Site = Callable[..., Run]
+Kubectl = Callable[..., str]
+
+SETTINGS = ROOT / "examples" / "notes" / "stack.yml"
+# What its service needs; pgAdmin is the same in every stack.
+TAGS = ("--tags", "tls,postgres,flask_app", "-e", f"@{SETTINGS}")
+
+
+@pytest.fixture(scope="module")
+def notes(site: Site, stack: Stack, kubectl: Kubectl) -> Iterator[Stack]:
+    """The second stack."""
+    values: dict[str, Any] = yaml.safe_load(SETTINGS.read_text())
+    namespace = values["stack_namespace"]
+    authority = stack.ca_file.with_name(f"{namespace}-ca.crt")
+    kubectl(f"delete namespace {namespace} --ignore-not-found --timeout=120s")
+    try:
+        site(*TAGS).succeeded()
+        with requests.Session() as session:
+            session.trust_env = False
+            session.verify = str(authority)
+            yield Stack({**stack.settings, **values, "stack_ca_file": session.verify}, stack.kube, session)
+    finally:
+        kubectl(f"delete namespace {namespace} --ignore-not-found --wait=false")
+        authority.unlink(missing_ok=True)
+
+
+def test_it_serves_from_its_own_schema(notes: Stack) -> None:
+    until(lambda: notes.api("/readyz").status_code == 200, 30, "it is not ready behind the ingress")
+    assert notes.api("/notes").json() == []
+    refused = notes.api("/notes", "POST", data="Hello")
+    assert refused.status_code == 401
+    token = {"Authorization": f"Bearer {notes.secret('flask-app-secret')['API_TOKEN']}"}
+    written = notes.api("/notes", "POST", data="Hello", headers=token)
+    assert written.status_code == 201, written.text
+    assert notes.api("/notes").json() == [written.json()] == [{"id": 1, "body": "Hello"}]
+
+
+def test_the_stacks_know_nothing_of_each_other(notes: Stack, stack: Stack) -> None:
+    assert stack.answers()
+    assert stack.api("/notes").status_code == 404
+    for secret, key in (("flask-app-secret", "API_TOKEN"), ("flask-app-db", "DB_PASSWORD"), ("stack-ca", "tls.key")):
+        assert notes.secret(secret)[key] != stack.secret(secret)[key]
+    with pytest.raises(requests.exceptions.SSLError):
+        notes.session.get(f"{stack.app_url}/healthz", timeout=10)
+
+
+def test_its_status(notes: Stack) -> None:
+    """It has no metrics, which are its own affair."""
+    line = f"-e @{SETTINGS.relative_to(ROOT)} -e status_format=json"
+    result = subprocess.run(
+        ["make", "--silent", "status", f"ARGS={line}"], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    document = json.loads(result.stdout)
+    assert result.returncode == 0, document["problems"]
+    assert document["namespace"] == notes.namespace
+    assert document["requests"] is None
+
+
+def test_the_same_by_its_image(site: Site, notes: Stack) -> None:
+    """A second run that knows the image and not the folder has nothing to change."""
+    image = notes.get("Deployment", "flask-app").spec.template.spec.containers[0].image
+    run = site(
+        "--tags", "flask_app", "-e", f"@{SETTINGS}", "-e", f"flask_app_image={image}", "-e", "flask_app_source=/none"
+    ).succeeded()
+    assert run.changed == 0, run.output[-4000:]

@@ -1,0 +1,168 @@
+"""Runs of site.yml on the running stack: what they change, what they leave alone, and what they never show."""
+
+from __future__ import annotations
+
+import base64
+import datetime
+import re
+import shutil
+import ssl
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from conftest import ROOT, Run, Stack, until
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+
+Site = Callable[..., Run]
+Kubectl = Callable[..., str]
+
+
+def served_certificate(stack: Stack) -> x509.Certificate:
+    text = ssl.get_server_certificate((str(stack.settings["stack_app_host"]), 443), timeout=10)
+    return x509.load_pem_x509_certificate(text.encode())
+
+
+@pytest.fixture(scope="module")
+def second_run(site: Site) -> Run:
+    return site().succeeded()
+
+
+def test_a_second_run_changes_nothing(second_run: Run) -> None:
+    assert second_run.changed == 0, second_run.output[-4000:]
+
+
+def test_a_run_says_where_everything_is(second_run: Run, stack: Stack) -> None:
+    summary = second_run.output[second_run.output.rindex("Say where everything is") :]
+    for text in (stack.app_url, stack.pgadmin_url, str(stack.ca_file)):
+        assert text in summary
+    assert re.search(rf"\d+\.\d+\.\d+\.\d+ {stack.settings['stack_app_host']}", summary)
+
+
+def test_the_commands_that_show_passwords_work(second_run: Run, stack: Stack, kubectl: Kubectl) -> None:
+    commands = re.findall(
+        r"^ *kubectl (get secret (\S+) -o jsonpath=\{\.data\.(\w+)\}) \| base64 -d; echo$",
+        second_run.output,
+        re.MULTILINE,
+    )
+    assert {key for _, _, key in commands} >= {"POSTGRES_PASSWORD", "PGADMIN_DEFAULT_PASSWORD", "API_TOKEN"}
+    for command, secret, key in commands:
+        assert base64.b64decode(kubectl(command)).decode() == stack.secret(secret)[key]
+
+
+def test_check_mode_shows_the_change_and_no_secret(site: Site, stack: Stack) -> None:
+    before = stack.versions()
+    run = site(
+        "--check",
+        "--diff",
+        "-vvv",
+        flask_app_body_limit_kb=4321,
+        postgres_password="check-mode-only-1",
+        pgadmin_password="check-mode-only-2",
+        flask_app_api_token="check-mode-only-3",
+    ).succeeded()
+    assert run.changed > 0
+    assert "4321k" in run.output
+    assert stack.versions() == before
+    assert stack.secrets_shown(run.output) == []
+    assert "check-mode-only" not in run.output
+
+
+def test_a_run_at_full_verbosity_shows_no_secret(site: Site, stack: Stack) -> None:
+    run = site("-vvv", "--diff", "--tags", "tls,postgres,pgadmin,flask_app").succeeded()
+    assert stack.secrets_shown(run.output) == []
+
+
+@pytest.mark.parametrize(
+    ("tag", "kind", "name"),
+    [
+        ("minikube", None, None),
+        ("tls", "Secret", "tls-secret"),
+        ("tls", "ConfigMap", "ca-certificates"),
+        ("tls", "NetworkPolicy", "default-deny"),
+        ("postgres", "PodDisruptionBudget", "postgres"),
+        ("pgadmin", "Service", "pgadmin"),
+        ("flask_app", "PodDisruptionBudget", "flask-app"),
+    ],
+)
+def test_a_tag_alone_does_its_part(site: Site, stack: Stack, tag: str, kind: str | None, name: str | None) -> None:
+    """What is missing of that part is back, and nothing else is touched."""
+    if kind:
+        stack.resource(kind).delete(name=name, namespace=stack.namespace)
+        before = stack.versions()
+    else:
+        before = stack.versions()
+    run = site("--tags", tag).succeeded()
+    after = stack.versions()
+    if kind:
+        assert after.pop(f"{kind}/{name}")
+    else:
+        assert run.changed == 0, run.output[-4000:]
+    assert after == before
+    until(stack.answers, 30)
+
+
+def test_own_certificate_and_hand_scaled_replicas_survive(site: Site, stack: Stack, kubectl: Kubectl) -> None:
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "a user's own")])
+    now = datetime.datetime.now(datetime.UTC)
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now)
+        .not_valid_after(now + datetime.timedelta(days=1))
+        .add_extension(
+            x509.SubjectAlternativeName([x509.DNSName(str(stack.settings["stack_app_host"]))]), critical=False
+        )
+        .sign(key, hashes.SHA256())
+    )
+    private = key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    data = {"tls.crt": certificate.public_bytes(serialization.Encoding.PEM), "tls.key": private}
+    kubectl(
+        "apply -f -",
+        stdin="\n".join(
+            [
+                "{apiVersion: v1, kind: Secret, type: kubernetes.io/tls, metadata: {name: tls-secret}, data: {",
+                ", ".join(f'"{entry}": {base64.b64encode(value).decode()}' for entry, value in data.items()),
+                "}}",
+            ]
+        ),
+    )
+    kubectl("scale deployment flask-app --replicas=3")
+    try:
+        site(flask_app_replicas_kept=True).succeeded()
+        assert stack.get("Deployment", "flask-app").status.readyReplicas == 3
+        until(lambda: served_certificate(stack) == certificate, 30, "another certificate is served")
+    finally:
+        kubectl("delete secret tls-secret")
+        site("--tags", "tls,flask_app").succeeded()
+    assert stack.get("Deployment", "flask-app").spec.replicas == 2
+    until(lambda: served_certificate(stack) != certificate, 30, "the user's certificate is still served")
+    until(stack.answers, 30)
+
+
+def test_an_edit_is_live_within_a_minute(site: Site, stack: Stack, tmp_path: Path) -> None:
+    copy = tmp_path / "app"
+    shutil.copytree(ROOT / "app", copy, ignore=shutil.ignore_patterns(".*cache", "__pycache__", ".hypothesis"))
+    source = copy / "src" / "flask_postgres_app" / "api" / "health.py"
+    text = source.read_text()
+    assert '"name": "flask-postgres-app"' in text
+    source.write_text(text.replace('"name": "flask-postgres-app"', '"name": "edited"'))
+    began = time.monotonic()
+    try:
+        site("--tags", "flask_app", flask_app_source=str(copy)).succeeded()
+        # A pod of before may be in its grace period, until the ingress knows.
+        until(lambda: {stack.api("/version").json()["name"] for _ in range(10)} == {"edited"}, 15)
+        assert time.monotonic() - began < 60
+    finally:
+        site("--tags", "flask_app").succeeded()
+    until(lambda: stack.api("/version").json()["name"] == "flask-postgres-app", 15)

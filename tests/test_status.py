@@ -1,0 +1,293 @@
+"""`make status` on the running stack: what it says is so, and what is wrong is named with a command that works."""
+
+from __future__ import annotations
+
+import base64
+import datetime
+import json
+import os
+import re
+import subprocess
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from conftest import INVENTORY, ROOT, Stack, until
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+
+Kubectl = Callable[..., str]
+
+
+@dataclass(frozen=True)
+class Screen:
+    code: int
+    text: str
+    errors: str
+
+    @property
+    def document(self) -> dict[str, Any]:
+        found: dict[str, Any] = json.loads(self.text)
+        return found
+
+    @property
+    def urgent(self) -> list[dict[str, Any]]:
+        return [problem for problem in self.document["problems"] if problem["urgent"]]
+
+
+def status(**values: Any) -> Screen:
+    """Run `make status` as a person or cron does."""
+    command = ["make", "--silent", "status", f"INVENTORY={INVENTORY}"]
+    if values:
+        command.append(f"ARGS=-e '{json.dumps(values)}'")
+    result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
+    return Screen(result.returncode, result.stdout, result.stderr)
+
+
+def is_healthy() -> Screen:
+    """The screen of a healthy stack, which earlier tests may have left with a rollout that is not done yet."""
+
+    def healthy() -> Screen:
+        screen = status(status_format="json")
+        assert screen.code == 0, [problem["what"] for problem in screen.document["problems"]]
+        return screen
+
+    return until(healthy, 90)  # type: ignore[no-any-return]
+
+
+@pytest.fixture(scope="module")
+def healthy(stack: Stack) -> Screen:
+    stack.answers()
+    return is_healthy()
+
+
+def test_one_screen_and_nothing_else(healthy: Screen) -> None:
+    assert healthy.document["healthy"]
+    screen = status()
+    assert screen.code == 0, screen.text
+    lines = screen.text.splitlines()
+    assert lines[0].startswith("Stack ")
+    assert "All is well." in lines
+    assert len(lines) < 50
+    assert max(map(len, lines)) < 150
+    assert screen.errors == ""
+
+
+def test_it_says_what_runs(healthy: Screen, stack: Stack, kubectl: Kubectl, sql: Callable[..., str]) -> None:
+    document = healthy.document
+    assert document["namespace"] == stack.namespace
+    assert document["kubernetes"] == json.loads(kubectl("version -o json"))["serverVersion"]["gitVersion"]
+    assert {found["name"]: (found["ready"], found["wanted"]) for found in document["workloads"]} == {
+        f"{kind.lower()}/{item.metadata.name}": (item.status.readyReplicas, item.spec.replicas)
+        for kind in ("Deployment", "StatefulSet")
+        for item in stack.resource(kind).get(namespace=stack.namespace).items
+    }
+    assert sql("SHOW server_version").split()[0] == document["database"]["postgresql"]
+
+
+def test_it_knows_the_primary(healthy: Screen, kubectl: Kubectl) -> None:
+    members = healthy.document["database"]["members"]
+    primary = kubectl("get pods -l cluster-name=postgres,role=primary -o jsonpath={.items[*].metadata.name}")
+    assert [member["name"] for member in members if member["role"] == "primary"] == [primary]
+    assert len(members) == int(kubectl("get statefulset postgres -o jsonpath={.spec.replicas}"))
+
+
+def test_it_knows_when_certificates_end(healthy: Screen, stack: Stack) -> None:
+    found = {item["secret"]: item for item in healthy.document["certificates"]}
+    for name in ("tls-secret", "postgres-tls", "stack-ca"):
+        certificate = x509.load_pem_x509_certificate(stack.secret(name)["tls.crt"].encode())
+        assert found[name]["ends"] == certificate.not_valid_after_utc.isoformat()
+        assert found[name]["own"]
+
+
+def test_it_counts_requests(healthy: Screen, stack: Stack) -> None:
+    sent = 25
+    for _ in range(sent):
+        stack.answers()
+    requests = status(status_format="json").document["requests"]
+    assert requests["total"] >= healthy.document["requests"]["total"] + sent
+
+
+def test_it_knows_how_full_the_volumes_are(healthy: Screen) -> None:
+    volumes = {volume["claim"]: volume for volume in healthy.document["volumes"]}
+    assert 0 < volumes["data-postgres-0"]["fill"] < 1
+    assert volumes["data-postgres-0"]["phase"] == "Bound"
+
+
+@pytest.fixture
+def no_more_pods(stack: Stack, kubectl: Kubectl) -> Iterator[None]:
+    """A quota under which the namespace gets no new pod."""
+    try:
+        kubectl(f"-n {stack.namespace} create quota no-more-pods --hard=pods=0")
+        yield
+    finally:
+        kubectl(f"-n {stack.namespace} delete quota no-more-pods")
+        # A ReplicaSet that was refused tries again ever more seldom, and at once when it is changed.
+        for change in ("test/try=again", "test/try-"):
+            kubectl(f"-n {stack.namespace} annotate replicasets -l app=flask-app {change}")
+        kubectl(f"-n {stack.namespace} rollout status deployment flask-app --timeout=120s")
+
+
+@pytest.mark.usefixtures("healthy", "no_more_pods")
+def test_a_missing_pod(stack: Stack, kubectl: Kubectl) -> None:
+    wanted = stack.get("Deployment", "flask-app").spec.replicas
+    kubectl(f"-n {stack.namespace} delete pod {stack.pods('flask-app')[0].metadata.name} --wait=false")
+
+    def named() -> Any:
+        screen = status(status_format="json")
+        assert screen.code == 2
+        (problem,) = screen.urgent
+        assert problem["what"].startswith(f"deployment/flask-app: {wanted - 1} of {wanted} pods are ready (")
+        return problem
+
+    problem = until(named, 30)
+    assert "exceeded quota: no-more-pods" in problem["what"]
+    program, _, line = problem["command"].partition(" ")
+    assert program == "kubectl"
+    assert "exceeded quota: no-more-pods" in kubectl(line)
+
+
+CONNECT = """
+import os, sys, psycopg2
+held = []
+try:
+    while True:
+        held.append(psycopg2.connect(host=os.environ["DB_HOST"], dbname=os.environ["DB_NAME"],
+                                     user=os.environ["DB_USER"], password=os.environ["DB_PASSWORD"]))
+except psycopg2.OperationalError as error:
+    print(len(held), " ".join(str(error).split()), flush=True)
+sys.stdin.read()
+"""
+
+
+@pytest.fixture
+def all_connections(stack: Stack) -> Iterator[str]:
+    """A program in a pod of the service that opens connections until there are none; what it then hears."""
+    command = ["kubectl", "exec", "-i", "deployment/flask-app", "--", "python", "-c", CONNECT]
+    env = {**os.environ, "KUBECONFIG": stack.settings["stack_kubeconfig"]}
+    with subprocess.Popen(command, env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as program:
+        assert program.stdin
+        assert program.stdout
+        try:
+            yield program.stdout.readline()
+        finally:
+            program.stdin.close()
+
+
+@pytest.mark.disruptive
+@pytest.mark.usefixtures("healthy")
+def test_no_connection_is_left(stack: Stack, kubectl: Kubectl, all_connections: str) -> None:
+    """The service goes on with those that it has, and the superuser gets in to see who has the others."""
+    assert "remaining connection slots are reserved" in all_connections
+    assert stack.answers()
+    screen = status(status_format="json")
+    assert screen.code == 2
+    (problem,) = screen.urgent
+    assert re.fullmatch(r"(\d+) of \1 connections of the database are in use", problem["what"])
+    assert "flask_app" in kubectl(problem["command"].removeprefix("kubectl "))
+
+
+@pytest.fixture
+def damaged_table(kubectl: Kubectl, sql: Callable[..., str]) -> Iterator[str]:
+    """A table with some bytes of its only page overwritten on the primary's disk."""
+    kubectl_primary = "exec service/postgres -c postgres --"
+    try:
+        sql("CREATE EXTENSION pg_buffercache")
+        sql("CREATE TABLE damaged AS SELECT generate_series(1, 100) AS number")
+        sql("CHECKPOINT")
+        path = sql("SELECT current_setting('data_directory') || '/' || pg_relation_filepath('damaged')")
+        kubectl(f"{kubectl_primary} sh -c 'printf damage | dd of={path} bs=1 seek=5000 conv=notrunc,fsync status=none'")
+        sql(
+            "SELECT count(pg_buffercache_evict(bufferid)) FROM pg_buffercache"
+            " WHERE relfilenode = pg_relation_filenode('damaged')"
+        )
+        yield "damaged"
+    finally:
+        sql("DROP TABLE damaged; DROP EXTENSION pg_buffercache")
+        sql("SELECT pg_stat_reset()")
+
+
+@pytest.mark.disruptive
+@pytest.mark.usefixtures("healthy")
+def test_a_damaged_page(stack: Stack, kubectl: Kubectl, sql: Callable[..., str], damaged_table: str) -> None:
+    """It is not read as if it were whole, and a replica has its own copy."""
+    with pytest.raises(AssertionError, match="invalid page in block 0"):
+        sql(f"SELECT sum(number) FROM {damaged_table}")
+    assert stack.answers()
+    replica = "pod/" + kubectl("get pods -l cluster-name=postgres,role=replica -o jsonpath={.items[0].metadata.name}")
+    assert sql(f"SELECT sum(number) FROM {damaged_table}", replica) == "5050"
+
+    def named() -> Any:
+        screen = status(status_format="json")
+        assert screen.code == 2
+        (problem,) = screen.urgent
+        return problem
+
+    # A session tells the statistics when it ends.
+    problem = until(named, 30)
+    assert re.fullmatch(r"the database has met \d+ damaged pages", problem["what"])
+    assert "app" in kubectl(problem["command"].removeprefix("kubectl "))
+
+
+@pytest.fixture
+def ending_certificate(stack: Stack, kubectl: Kubectl) -> Iterator[str]:
+    """A Secret with a certificate, by somebody else, that ends in five days."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "ends soon")])
+    now = datetime.datetime.now(datetime.UTC)
+    certificate = (
+        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+        .not_valid_before(now)
+        .not_valid_after(now + datetime.timedelta(days=5, hours=1))
+        .sign(key, hashes.SHA256())
+    )
+    encoding = serialization.Encoding.PEM
+    private = key.private_bytes(encoding, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    data = {"tls.crt": certificate.public_bytes(encoding), "tls.key": private}
+    secret = {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "type": "kubernetes.io/tls",
+        "metadata": {"name": "ends-soon", "namespace": stack.namespace},
+        "data": {entry: base64.b64encode(value).decode() for entry, value in data.items()},
+    }
+    try:
+        kubectl("apply -f -", stdin=json.dumps(secret))
+        yield "ends-soon"
+    finally:
+        kubectl(f"-n {stack.namespace} delete secret ends-soon")
+
+
+@pytest.mark.usefixtures("healthy")
+def test_a_certificate_near_its_end(ending_certificate: str) -> None:
+    screen = status()
+    assert screen.code == 2
+    lines = screen.text.splitlines()
+    found = lines.index(f"! the certificate in {ending_certificate} ends in 5 days")
+    assert f"create secret tls {ending_certificate}" in lines[found + 1]
+    assert "All is well." not in lines
+
+
+def test_no_stack() -> None:
+    screen = status(stack_namespace="nothing-here", status_format="json")
+    assert screen.code == 2
+    (problem,) = screen.urgent
+    assert problem == {"what": "there is no stack in namespace nothing-here", "command": "make deploy", "urgent": True}
+
+
+def test_no_cluster(stack: Stack, tmp_path: Path) -> None:
+    """A kubeconfig of a cluster that has gone: nothing listens on its port."""
+    kubeconfig = yaml.safe_load(Path(stack.settings["stack_kubeconfig"]).read_text())
+    for cluster in kubeconfig["clusters"]:
+        cluster["cluster"]["server"] = "https://127.0.0.1:1"
+    gone = tmp_path / "kubeconfig"
+    gone.write_text(yaml.safe_dump(kubeconfig))
+    screen = status(stack_kubeconfig=str(gone), status_format="json")
+    assert screen.code == 2
+    (problem,) = screen.urgent
+    assert "at https://127.0.0.1:1 cannot be read" in problem["what"]
+    assert problem["command"] == "make deploy"
