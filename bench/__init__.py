@@ -1,0 +1,1 @@
+"""Measures how fast a deployment is, as ratios that hold on any machine."""

@@ -1,0 +1,162 @@
+"""``python -m drill``: play the faults, count what was written, and say how long writes did not succeed."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import itertools
+import secrets
+import signal
+import sys
+import time
+from pathlib import Path
+
+import requests
+from kubernetes.client.exceptions import ApiException
+
+from .client import Service, Writers
+from .cluster import Cluster, DrillError, wait_until
+from .faults import FAULTS, Fault
+from .report import HEADER, Outcome, Round, line, save
+
+ROWS = "drill "
+WARM_UP_S = 60.0
+WARMED_UP_S = 2.0
+STEADY_S = 3.0
+RECOVERY_S = 120.0
+REJOIN_S = 300.0
+
+
+class Drill:
+    """Faults on one stack.
+
+    Args:
+        cluster: Its database.
+        service: Its API.
+        writers: How many clients write at once.
+    """
+
+    def __init__(self, cluster: Cluster, service: Service, writers: int) -> None:
+        self._cluster = cluster
+        self._service = service
+        self._writers = writers
+        self._run = secrets.token_hex(4)
+        self._numbers = itertools.count(1)
+
+    def prepare(self) -> None:
+        """Refuse what cannot be drilled, and clear away what an earlier drill may have left.
+
+        Raises:
+            DrillError: There is nobody to take over, or the stack is not well.
+        """
+        instances = self._cluster.instances()
+        if instances < 2:
+            raise DrillError(f"postgres_instances is {instances}: nobody can take over, it takes two or more")
+        for fault in FAULTS.values():
+            if not fault.impossible(self._cluster):
+                fault.undo(self._cluster)
+        self._settle("all instances up and in sync")
+        self._remove_rows(ROWS)
+
+    def play(self, name: str, rounds: int) -> Outcome:
+        """Play the rounds of one fault."""
+        fault = FAULTS[name]
+        if reason := fault.impossible(self._cluster):
+            return Outcome(name, impossible=reason)
+        outcome = Outcome(name)
+        for number in range(1, rounds + 1):
+            result = self._round(fault)
+            outcome.rounds.append(result)
+            print(
+                f"{fault.text}, {number} of {rounds}: {result.seconds:.2f} s, {result.acknowledged} acknowledged,"
+                f" {result.lost} lost, {result.duplicated} duplicated; answers {result.statuses}",
+                flush=True,
+            )
+        return outcome
+
+    def _round(self, fault: Fault) -> Round:
+        prefix = f"{ROWS}{self._run} {next(self._numbers)}-"
+        victim = self._cluster.leader()
+        writers = Writers(self._service, prefix, self._writers)
+        try:
+            with writers.running():
+                wait_until(lambda: writers.problem(WARMED_UP_S), WARM_UP_S, "writes before the fault")
+                began = time.monotonic()
+                try:
+                    fault.inject(self._cluster, victim)
+                    self._await_recovery(fault, victim, writers, began)
+                finally:
+                    fault.undo(self._cluster)
+                self._settle("all instances up and in sync after the fault")
+                wait_until(lambda: writers.problem(STEADY_S), RECOVERY_S, "writes at the end")
+            found = self._service.rows(prefix)
+        finally:
+            self._remove_rows(prefix)
+        acknowledged = writers.acknowledged
+        return Round(
+            acknowledged=len(acknowledged),
+            found=len(acknowledged & found.keys()),
+            duplicated=found.total() - len(found),
+            seconds=writers.longest_gap(began),
+            statuses={str(status): count for status, count in sorted(writers.statuses.items())},
+        )
+
+    def _await_recovery(self, fault: Fault, victim: str, writers: Writers, began: float) -> None:
+        def problem() -> str:
+            if time.monotonic() - began < fault.lasts_s:
+                return "the fault lasts"
+            if fault.moves and self._cluster.leader() in ("", victim):
+                return f"{victim} is still the primary"
+            return writers.problem(STEADY_S)
+
+        wait_until(problem, RECOVERY_S, f"writes after the fault ({fault.text})")
+
+    def _settle(self, what: str) -> None:
+        wait_until(self._cluster.problem, REJOIN_S, what)
+
+    def _remove_rows(self, prefix: str) -> None:
+        """By SQL, for one request a row would take longer than the drill."""
+        statement = f"DELETE FROM data WHERE starts_with(name, '{prefix}')"  # noqa: S608 (the prefix is the drill's own)
+        # What stays now, the next drill removes.
+        with contextlib.suppress(ApiException, DrillError):
+            self._cluster.run(self._cluster.leader(), f'psql -q -U "$POSTGRES_USER" -d "$POSTGRES_DB" -c "{statement}"')
+
+
+def parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m drill", description=__doc__)
+    parser.add_argument("--kubeconfig", required=True)
+    parser.add_argument("--context", required=True)
+    parser.add_argument("--namespace", required=True)
+    parser.add_argument("--ca-file", required=True, help="the certificate of the authority to trust")
+    parser.add_argument("--rounds", type=int, default=10, help="of each fault (default: 10)")
+    parser.add_argument("--faults", nargs="+", choices=FAULTS, default=list(FAULTS), help="default: all")
+    parser.add_argument("--writers", type=int, default=4, help="clients at once (default: 4)")
+    parser.add_argument("--strict", action="store_true", help="fail also where a promised time was missed")
+    parser.add_argument("--output", type=Path, required=True, help="the folder of drill.json and drill.svg")
+    return parser.parse_args()
+
+
+def main() -> int:
+    arguments = parse()
+    # A drill that is told to end still thaws what it has frozen.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("drill: told to end"))
+    outcomes: list[Outcome] = []
+    try:
+        cluster = Cluster(arguments.kubeconfig, arguments.context, arguments.namespace)
+        token = cluster.secret("flask-app-secret", "API_TOKEN")
+        service = Service(*cluster.ingress("app-ingress"), arguments.ca_file, token)
+        drill = Drill(cluster, service, arguments.writers)
+        drill.prepare()
+        for name in arguments.faults:
+            outcomes.append(drill.play(name, arguments.rounds))
+            save(outcomes, arguments.output)
+    except (DrillError, ApiException, OSError, requests.RequestException) as error:
+        print(f"drill: {' '.join(str(error).split())}", flush=True)
+        return 2
+    print("", HEADER, *map(line, outcomes), "", f"Picture: {arguments.output / 'drill.svg'}", sep="\n", flush=True)
+    failed = any(outcome.lost or (arguments.strict and not outcome.is_reached) for outcome in outcomes)
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,145 @@
+"""The instances as Patroni and Kubernetes see them."""
+
+from __future__ import annotations
+
+import base64
+import json
+import time
+from collections.abc import Callable
+from typing import Any
+
+from kubernetes import client, config
+from kubernetes.client.exceptions import ApiException
+from kubernetes.stream import stream
+from websocket import WebSocketException
+
+CONTAINER = "postgres"
+SCOPE = "postgres"
+SELECTOR = f"app=postgres,cluster-name={SCOPE}"
+
+
+class DrillError(Exception):
+    """The drill cannot begin, or cannot go on."""
+
+
+def wait_until(problem: Callable[[], str], seconds: float, what: str) -> None:
+    """Wait until there is no problem any more.
+
+    Args:
+        problem: What is wrong; empty for nothing.
+        seconds: The longest wait.
+        what: What is waited for.
+
+    Raises:
+        DrillError: It is still wrong.
+    """
+    deadline = time.monotonic() + seconds
+    while found := problem():
+        if time.monotonic() > deadline:
+            raise DrillError(f"{what}: still not after {seconds:.0f} s: {found}")
+        time.sleep(0.25)
+
+
+class Cluster:
+    """PostgreSQL's pods in one namespace.
+
+    Args:
+        kubeconfig: Path of the kubeconfig.
+        context: Its context.
+        namespace: The namespace of the stack.
+    """
+
+    def __init__(self, kubeconfig: str, context: str, namespace: str) -> None:
+        self.namespace = namespace
+        # Fields that are always there are optional to its types.
+        self.core: Any = client.CoreV1Api(config.new_client_from_config(kubeconfig, context))
+        self._apps: Any = client.AppsV1Api(self.core.api_client)
+        self._networking: Any = client.NetworkingV1Api(self.core.api_client)
+        # stream() changes the client that it is given while it runs.
+        self._streams = client.CoreV1Api(config.new_client_from_config(kubeconfig, context))
+
+    def secret(self, name: str, key: str) -> str:
+        data = self.core.read_namespaced_secret(name, self.namespace).data or {}
+        return base64.b64decode(data[key]).decode()
+
+    def ingress(self, name: str) -> tuple[str, str]:
+        """The host of an Ingress, and where it answers; the host again if the controller does not say."""
+        found = self._networking.read_namespaced_ingress(name, self.namespace)
+        host = str(found.spec.rules[0].host)
+        points = found.status.load_balancer.ingress or []
+        return host, next((str(point.ip or point.hostname) for point in points), host)
+
+    def pods(self) -> list[Any]:
+        found = self.core.list_namespaced_pod(self.namespace, label_selector=SELECTOR).items
+        return sorted(found, key=lambda pod: str(pod.metadata.name))
+
+    def pod(self, name: str) -> Any:
+        return self.core.read_namespaced_pod(name, self.namespace)
+
+    def instances(self) -> int:
+        """How many instances there should be."""
+        return int(self._apps.read_namespaced_stateful_set("postgres", self.namespace).spec.replicas)
+
+    def state(self, part: str) -> dict[str, str]:
+        """What Patroni keeps in one of its ConfigMaps: ``leader``, ``sync`` or ``config``."""
+        found = self.core.read_namespaced_config_map(f"{SCOPE}-{part}", self.namespace)
+        return dict(found.metadata.annotations or {})
+
+    def leader(self) -> str:
+        """The name of the pod that holds the leader's lock; empty for none."""
+        return self.state("leader").get("leader", "")
+
+    def is_synchronous(self) -> bool:
+        return bool(json.loads(self.state("config").get("config", "{}")).get("synchronous_mode"))
+
+    def problem(self) -> str:
+        """What is missing until all instances are up, replicate, and are in sync; empty for nothing."""
+        pods = self.pods()
+        if len(pods) != self.instances():
+            return f"{len(pods)} of {self.instances()} pods are there"
+        leader = self.leader()
+        for pod in pods:
+            name = pod.metadata.name
+            ready = [status.ready for status in pod.status.container_statuses or []]
+            if pod.metadata.deletion_timestamp or not ready or not all(ready):
+                return f"{name} is not ready"
+            status = json.loads((pod.metadata.annotations or {}).get("status", "{}"))
+            wanted = "primary" if name == leader else "replica"
+            if status.get("role") != wanted or pod.metadata.labels.get("role") != wanted:
+                return f"{name} is {status.get('role')} and labelled {pod.metadata.labels.get('role')}, not {wanted}"
+            if wanted == "replica" and status.get("replication_state") != "streaming":
+                return f"{name} does not stream"
+        if leader not in [pod.metadata.name for pod in pods]:
+            return "there is no primary"
+        if self.is_synchronous():
+            sync = self.state("sync")
+            if sync.get("leader") != leader or not sync.get("sync_standby"):
+                return "no replica is in sync"
+        return ""
+
+    def run(self, pod: str, script: str, *, check: bool = True, seconds: float = 60) -> str:
+        """Run a shell script in a pod and return what it prints.
+
+        Raises:
+            DrillError: It failed, and was to be checked.
+        """
+        try:
+            channel = stream(
+                self._streams.connect_get_namespaced_pod_exec,
+                pod,
+                self.namespace,
+                container=CONTAINER,
+                command=["sh", "-c", script],
+                stdout=True,
+                stderr=True,
+                _preload_content=False,
+            )
+            channel.run_forever(timeout=seconds)
+            # In this order, for reading all reads the exit code as well. TypeError: the connection ended without one.
+            code = channel.returncode
+            output = str(channel.read_all())
+        except (ApiException, WebSocketException, TypeError) as error:
+            output, code = " ".join(str(error).split()), None
+        if check and code != 0:
+            raise DrillError(f"in {pod}: {script!r} ended with {code}: {output[-500:]}")
+        return output

@@ -1,0 +1,150 @@
+"""The outcome of a drill: as a table, as JSON and as a picture."""
+
+from __future__ import annotations
+
+import json
+import statistics
+from dataclasses import asdict, dataclass, field
+from html import escape
+from pathlib import Path
+
+from .faults import FAULTS, Fault
+
+
+@dataclass(frozen=True)
+class Round:
+    """What one round of a fault did.
+
+    Attributes:
+        acknowledged: Rows that the service said it has.
+        found: Those of them that were there afterwards, when all instances were back.
+        duplicated: Rows that were there once more than wanted, since an answer got lost and the client retried.
+        seconds: The longest time that any client saw no row acknowledged.
+        statuses: How often each HTTP status was answered; 0 stands for no answer.
+    """
+
+    acknowledged: int
+    found: int
+    duplicated: int
+    seconds: float
+    statuses: dict[str, int]
+
+    @property
+    def lost(self) -> int:
+        return self.acknowledged - self.found
+
+
+@dataclass
+class Outcome:
+    """The rounds of one fault, or why there were none."""
+
+    name: str
+    rounds: list[Round] = field(default_factory=list)
+    impossible: str = ""
+
+    @property
+    def fault(self) -> Fault:
+        return FAULTS[self.name]
+
+    @property
+    def lost(self) -> int:
+        return sum(result.lost for result in self.rounds)
+
+    @property
+    def median_s(self) -> float:
+        return statistics.median(result.seconds for result in self.rounds)
+
+    @property
+    def worst_s(self) -> float:
+        return max(result.seconds for result in self.rounds)
+
+    @property
+    def is_reached(self) -> bool:
+        """Whether nothing was lost and the promised times were kept."""
+        if not self.rounds:
+            return True
+        median_s, worst_s = self.fault.median_s, self.fault.worst_s
+        in_time = median_s is None or worst_s is None or (self.median_s <= median_s and self.worst_s <= worst_s)
+        return self.lost == 0 and in_time
+
+
+HEADER = (
+    f"{'fault':<30} {'rounds':>6} {'acknowledged':>12} {'found':>8} {'lost':>5} {'duplicated':>10}"
+    f" {'median s':>9} {'worst s':>9}  at most"
+)
+
+
+def line(outcome: Outcome) -> str:
+    """One line of the table."""
+    fault = outcome.fault
+    if outcome.impossible:
+        return f"{fault.text:<30} not possible here: {outcome.impossible}"
+    rounds = outcome.rounds
+    target = "" if fault.median_s is None else f"{fault.median_s:g} / {fault.worst_s:g}"
+    return (
+        f"{fault.text:<30} {len(rounds):>6} {sum(each.acknowledged for each in rounds):>12}"
+        f" {sum(each.found for each in rounds):>8} {outcome.lost:>5} {sum(each.duplicated for each in rounds):>10}"
+        f" {outcome.median_s:>9.2f} {outcome.worst_s:>9.2f}  {target:<7} {'' if outcome.is_reached else 'MISSED'}"
+    ).rstrip()
+
+
+def save(outcomes: list[Outcome], folder: Path) -> None:
+    """Write ``drill.json`` and ``drill.svg``."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "drill.json").write_text(json.dumps([asdict(outcome) for outcome in outcomes], indent=1) + "\n")
+    (folder / "drill.svg").write_text(picture(outcomes))
+
+
+def load(path: Path) -> list[Outcome]:
+    """Read a ``drill.json``."""
+    return [
+        Outcome(each["name"], [Round(**each_round) for each_round in each["rounds"]], each["impossible"])
+        for each in json.loads(path.read_text())
+    ]
+
+
+LEFT, RIGHT, ROW, TOP, WIDTH = 210, 150, 46, 64, 860
+
+
+def picture(outcomes: list[Outcome]) -> str:
+    """A dot for each round, a bar at the median, a tick at what is promised for the worst; time goes to the right."""
+    played = [outcome for outcome in outcomes if outcome.rounds]
+    longest = max([outcome.worst_s for outcome in played] + [outcome.fault.worst_s or 0 for outcome in played] + [1])
+    step = next(step for step in (0.5, 1, 2, 5, 10, 20, 60, 600) if longest / step <= 8)
+    end = step * (longest // step + 1)
+    bottom = TOP + ROW * len(played)
+
+    def x(seconds: float) -> str:
+        return f"{LEFT + seconds / end * (WIDTH - LEFT - RIGHT):.1f}"
+
+    parts = [
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {bottom + 40}">',
+        "<style>text { font: 13px sans-serif } .note { fill: #666 } .title { font: bold 16px sans-serif }</style>",
+        '<rect width="100%" height="100%" fill="#fff"/>',
+        '<text x="16" y="24" class="title">Seconds until writes succeed again</text>',
+        '<text x="16" y="44" class="note">a dot for each round, a bar at the median, red what is promised</text>',
+    ]
+    for tick in range(int(end / step) + 1):
+        at = x(tick * step)
+        parts += [
+            f'<line x1="{at}" y1="{TOP}" x2="{at}" y2="{bottom}" stroke="#e4e4e4"/>',
+            f'<text x="{at}" y="{bottom + 18}" text-anchor="middle" class="note">{tick * step:g}</text>',
+        ]
+    for number, outcome in enumerate(played):
+        middle = TOP + ROW * number + ROW / 2
+        acknowledged = sum(each.acknowledged for each in outcome.rounds)
+        parts.append(f'<text x="16" y="{middle + 4}">{escape(outcome.fault.text)}</text>')
+        if outcome.fault.worst_s is not None:
+            at = x(outcome.fault.worst_s)
+            parts.append(f'<line x1="{at}" y1="{middle - 18}" x2="{at}" y2="{middle + 18}" stroke="#c0392b"/>')
+        for index, each in enumerate(outcome.rounds):
+            offset = (index % 5 - 2) * 5
+            parts.append(
+                f'<circle cx="{x(each.seconds)}" cy="{middle + offset}" r="4" fill="#2471a3" fill-opacity="0.55"/>'
+            )
+        at = x(outcome.median_s)
+        parts += [
+            f'<line x1="{at}" y1="{middle - 14}" x2="{at}" y2="{middle + 14}" stroke="#1b2631" stroke-width="3"/>',
+            f'<text x="{WIDTH - RIGHT + 14}" y="{middle + 4}">{outcome.lost} of {acknowledged} lost</text>',
+        ]
+    return "\n".join([*parts, "</svg>", ""])
