@@ -41,11 +41,11 @@ $(VENV)/dev.stamp: requirements-dev.txt $(VENV)/deploy.stamp
 	@touch $@
 
 # The service has its own requirements, which share nothing with Ansible's.
-$(VENV_APP)/dev.stamp: app/requirements-dev.txt app/pyproject.toml $(VENV)/bin/uv
+$(VENV_APP)/dev.stamp: app/requirements-dev.txt app/requirements-build.txt app/pyproject.toml $(VENV)/bin/uv
 	@echo "Setting up the service's Python environment in $(VENV_APP)"
 	@uv venv --quiet --allow-existing --python python3 $(VENV_APP)
 	@uv pip install --quiet --python $(VENV_APP) --require-hashes -r app/requirements-dev.txt || $(UNINSTALLED)
-	@uv pip install --quiet --python $(VENV_APP) --no-deps --editable app
+	@uv pip install --quiet --python $(VENV_APP) --no-deps --build-constraints app/requirements-build.txt --editable app
 	@touch $@
 
 # Its pins conflict with Ansible's.
@@ -98,13 +98,36 @@ test: ## Run every test: lint, the service, the deployment, the roles, the stack
 	echo "=== make test-stack"; \
 	MAKE_TEST=1 $(MAKE) --no-print-directory test-stack ARGS= && exit $$failed
 
-lint: $(VENV)/dev.stamp $(VENV_APP)/dev.stamp $(VENV_CHECKOV)/stamp ## Check the tree: YAML, roles, Python, Dockerfiles, manifests, secrets
-	@yamllint --strict .
+# Tools that do not wait for each other, with what they print kept together.
+LINTS := lint-manifests lint-roles lint-types lint-locks lint-tree lint-python
+lint: $(VENV)/dev.stamp $(VENV_APP)/dev.stamp $(VENV_CHECKOV)/stamp ## Check the tree: YAML, roles, Python, locks, Dockerfiles, manifests, secrets
+	@$(MAKE) --no-print-directory --keep-going --output-sync --jobs=$$(nproc) $(LINTS)
+
+.PHONY: $(LINTS)
+lint-manifests:
+	@PYTHONPATH=. python tests/manifests.py
+
+lint-roles:
 	@ansible-lint -q
+
+lint-types:
+	@mypy
+	@cd app && ../$(VENV_APP)/bin/mypy
+
+lint-locks:
+	@python tests/locks.py
+
+lint-tree:
+	@yamllint --strict .
 	@git ls-files -z '*Dockerfile' | xargs -0 hadolint
-	@ruff check --quiet && ruff format --check --quiet && mypy
-	@cd app && ../$(VENV_APP)/bin/ruff check --quiet && ../$(VENV_APP)/bin/mypy
-	@python tests/manifests.py
+
+BANDIT := bandit --quiet --configfile pyproject.toml --severity-level medium
+lint-python:
+	@ruff check --quiet && ruff format --check --quiet
+	@cd app && ../$(VENV_APP)/bin/ruff check --quiet
+	@{ git ls-files '*.py' ':!tests/*' ':!app/tests/*'; git grep -lE '^#!.*python' images; } | xargs $(BANDIT)
+	@# The tests' own statements, which take nothing from anybody.
+	@git ls-files 'tests/*.py' 'app/tests/*.py' | xargs $(BANDIT) --skip B608
 
 test-app: $(VENV_APP)/dev.stamp ## Test the service on a PostgreSQL of its own
 	@cd app && ../$(VENV_APP)/bin/python -m pytest -q $(ARGS)

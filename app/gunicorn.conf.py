@@ -35,7 +35,7 @@ worker_class = "flask_postgres_app.worker.Worker"
 # One copy of the code in memory for all workers; connections are opened after the fork.
 preload_app = True
 # A heartbeat file on a disk can stall a worker, and the root file system may be read-only.
-worker_tmp_dir = "/dev/shm"  # noqa: S108
+worker_tmp_dir = "/dev/shm"
 control_socket_disable = True
 # Whose X-Forwarded-* headers count is for TRUSTED_PROXIES alone to say.
 forwarded_allow_ips = ""

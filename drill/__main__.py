@@ -20,6 +20,7 @@ from .faults import FAULTS, Fault
 from .report import HEADER, Outcome, Round, line, save
 
 ROWS = "drill "
+REMOVE_ROWS = "DELETE FROM data WHERE starts_with(name, :'prefix')"
 WARM_UP_S = 60.0
 WARMED_UP_S = 2.0
 STEADY_S = 3.0
@@ -116,10 +117,10 @@ class Drill:
 
     def _remove_rows(self, prefix: str) -> None:
         """By SQL, for one request a row would take longer than the drill."""
-        statement = f"DELETE FROM data WHERE starts_with(name, '{prefix}')"  # noqa: S608 (the prefix is the drill's own)
         # What stays now, the next drill removes.
         with contextlib.suppress(ApiException, DrillError):
-            self._cluster.run(self._cluster.leader(), f'psql -q -U "$POSTGRES_USER" -d "$POSTGRES_DB" -c "{statement}"')
+            psql = f'psql -q -U "$POSTGRES_USER" -d "$POSTGRES_DB" -v "prefix={prefix}"'
+            self._cluster.run(self._cluster.leader(), f'echo "{REMOVE_ROWS}" | {psql}')
 
 
 def parse() -> argparse.Namespace:

@@ -186,6 +186,7 @@ PUBLIC = {
     "PGADMIN_DEFAULT_EMAIL",
 }  # fmt: skip
 API_VERSIONS = {
+    "DaemonSet": "apps/v1",
     "PodDisruptionBudget": "policy/v1",
     "Deployment": "apps/v1",
     "HorizontalPodAutoscaler": "autoscaling/v2",

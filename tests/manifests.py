@@ -8,31 +8,55 @@ import re
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
+
+import yaml
+
+import tools
+from plugins.action.offline_build import BuildError
 
 ROOT = Path(__file__).parents[1]
 CHECKOV = ROOT / ".venv-checkov" / "bin" / "checkov"
 KUBERNETES = "1.34"
+# The best of kube-score's grades.
+FINE = 10
+# What is not asked for, under the names that each tool has for it, of all objects or of one.
 SKIPPED = {
     # An image's tag is a hash of what it is built from, and no registry needs to be asked for it.
     "CKV_K8S_15": "imagePullPolicy Always",
     "CKV_K8S_43": "images by digest",
+    "container-image-pull-policy": "imagePullPolicy Always",
     # The environment is the interface between a service and this deployment, the official postgres image's as well.
     "CKV_K8S_35": "secrets as files only",
     # The users of the official images, 999 and 5050, who own what is on the volumes.
     "CKV_K8S_40": "a user id above 10000",
+    "container-security-context-user-group-id": "a user and a group id above 10000",
+    # Their volumes have one writer: no second pod, not even for the time of a rollout, nor a name for each of several.
+    "deployment-replicas Deployment/pgadmin": "two replicas",
+    "deployment-replicas Deployment/postgres-restored": "two replicas",
+    "deployment-strategy Deployment/pgadmin": "RollingUpdate",
+    "deployment-strategy Deployment/postgres-restored": "RollingUpdate",
+    "statefulset-has-servicename StatefulSet/postgres-backup": "a headless Service",
+    # One question and two patiences: a pod that does not answer gets no requests after seconds, and is restarted later.
+    "pod-probes-identical Deployment/flask-app": "another liveness than readiness",
+    "pod-probes-identical Deployment/pgadmin": "another liveness than readiness",
+    "pod-probes-identical StatefulSet/postgres-backup": "another liveness than readiness",
 }
 # Hashes of what others publish, and pictures.
 NO_SECRETS = re.compile(r"(^|/)(requirements[^/]*\.txt|go\.sum|[^/]*\.png)$")
 WRITE = """
 - name: Write the manifests
   ansible.builtin.copy:
-    dest: "{{ manifests }}/{{ role_name }}.yaml"
+    dest: "{{ manifests }}/{{ manifests_name | default(role_name) }}.yaml"
     content: "{{ query('ansible.builtin.template', *templates) | select | join('\\n') }}"
     mode: "0600"
   vars:
     templates: >-
-      {{ query('ansible.builtin.fileglob', role_path ~ '/templates/*.yaml.j2') | reject('search', '/_') | sort }}
+      {{ query('ansible.builtin.fileglob', role_path ~ '/templates/' ~ manifests_templates | default('*') ~ '.yaml.j2')
+         | reject('search', '/_') | sort }}
 """
 
 
@@ -59,6 +83,25 @@ def render(folder: Path) -> None:
         )
     if result.returncode:
         sys.exit(result.stdout[-3000:])
+    (folder / "patroni.yaml").write_text(yaml.safe_dump_all(labelled(folder / "postgres.yaml")))
+
+
+def labelled(manifests: Path) -> Iterator[dict[str, Any]]:
+    """The pods of PostgreSQL with the label that Patroni gives each, by which the Services find them."""
+    documents = yaml.safe_load_all(manifests.read_text())
+    found = next(
+        document
+        for document in documents
+        if document and (document["kind"], document["metadata"]["name"]) == ("StatefulSet", "postgres")
+    )
+    template = found["spec"]["template"]
+    for role in ("primary", "replica"):
+        metadata = {
+            "name": f"postgres-{role}",
+            "namespace": found["metadata"]["namespace"],
+            "labels": {**template["metadata"]["labels"], "role": role},
+        }
+        yield {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": template["spec"]}
 
 
 def misconfigurations(folder: Path) -> list[str]:
@@ -66,13 +109,40 @@ def misconfigurations(folder: Path) -> list[str]:
     files = sorted(map(str, folder.glob("*.yaml")))
     schema = run("kubernetes-validate", "--strict", "--no-warn", "--kubernetes-version", KUBERNETES, *files)
     found = [line for line in schema.splitlines() if not line.startswith("INFO")]
+    # It gives up at the first file that it cannot read.
+    readable = [file for file in files if not any(file in line for line in found)]
+    with ThreadPoolExecutor() as pool:
+        checks = [pool.submit(risks, folder), pool.submit(scores, readable), pool.submit(secrets, folder, *files)]
+        return found + [line for check in checks for line in check.result()]
+
+
+def risks(folder: Path) -> list[str]:
+    """What checkov finds in a folder."""
     checkov = [str(CHECKOV), "--directory", str(folder), "--framework", "kubernetes", "--compact", "--output", "json"]
-    report = json.loads(run(*checkov, "--skip-download", "--skip-check", ",".join(SKIPPED)))
-    found += [
+    report = json.loads(run(*checkov, "--skip-download"))
+    return [
         f"{check['file_path'].lstrip('/')}: {check['resource']}: {check['check_id']} {check['check_name']}"
         for check in report["results"]["failed_checks"]
+        if check["check_id"] not in SKIPPED
     ]
-    return found + secrets(folder, *files)
+
+
+def scores(files: list[str]) -> list[str]:
+    """What kube-score finds in files, its warnings as well."""
+    try:
+        program = str(tools.build("kube-score"))
+    except BuildError as error:
+        sys.exit(str(error))
+    report = run(program, "score", "--output-format", "json", "--kubernetes-version", f"v{KUBERNETES}", *files)
+    found = []
+    for scored in json.loads(report):
+        name = f"{scored['type_meta']['kind']}/{scored['object_meta']['name']}"
+        for check in scored["checks"]:
+            identity = check["check"]["id"]
+            if not check["skipped"] and check["grade"] < FINE and not {identity, f"{identity} {name}"} & SKIPPED.keys():
+                comment = check["comments"][0]["summary"]
+                found.append(f"{Path(scored['file_name']).name}: {name}: {identity} {comment}")
+    return found
 
 
 def secrets(folder: Path, *files: str) -> list[str]:

@@ -35,6 +35,8 @@ SEEDS: dict[str, Callable[[Pod], Any]] = {
     "engine-socket": lambda pod: pod["volumes"].append({"name": "x", "hostPath": {"path": "/var/run/docker.sock"}}),
     "no-memory-limit": lambda pod: container(pod)["resources"]["limits"].pop("memory"),
     "no-cpu-request": lambda pod: container(pod)["resources"]["requests"].pop("cpu"),
+    "no-disk-limit": lambda pod: container(pod)["resources"]["limits"].pop("ephemeral-storage"),
+    "all-on-one-node": lambda pod: pod.pop("affinity"),
     "no-liveness": lambda pod: container(pod).pop("livenessProbe"),
     "no-readiness": lambda pod: container(pod).pop("readinessProbe"),
     "latest": lambda pod: container(pod).update(image="flask-postgres-app:latest"),
@@ -50,6 +52,7 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     rendered, folder = tmp_path_factory.mktemp("rendered"), tmp_path_factory.mktemp("seeded")
     render(rendered)
     (folder / "policies.yaml").write_text((rendered / "namespace.yaml").read_text())
+    (folder / "beside.yaml").write_text((rendered / "flask_app.yaml").read_text())
     documents = yaml.safe_load_all((rendered / "flask_app.yaml").read_text())
     deployment = next(document for document in documents if document and document["kind"] == "Deployment")
     for name, seed in {"as-it-is": lambda _: None, **SEEDS}.items():

@@ -12,7 +12,13 @@ MAX_NAME_LENGTH = 200
 INITIAL_ID = 1
 INITIAL_NAME = "Initial Record"
 
-_COLUMNS = "id, name, created_at AT TIME ZONE 'UTC', version"
+# The columns are those of Record.
+_SELECT = "SELECT id, name, created_at AT TIME ZONE 'UTC', version FROM data"
+_INSERT = "INSERT INTO data (name) VALUES (%s) RETURNING id, name, created_at AT TIME ZONE 'UTC', version"
+_UPDATE = (
+    "UPDATE data SET name = %s, version = version + 1 WHERE id = %s AND version = coalesce(%s, version) "
+    "RETURNING id, name, created_at AT TIME ZONE 'UTC', version"
+)
 
 
 class Record(NamedTuple):
@@ -77,7 +83,7 @@ class Records:
         where = f"WHERE {' AND '.join(conditions)} " if conditions else ""
         parameters.append(limit)
         rows = self._execute(
-            f"SELECT {_COLUMNS} FROM data {where}ORDER BY id{' DESC' if descending else ''} LIMIT %s",  # noqa: S608
+            f"{_SELECT} {where}ORDER BY id{' DESC' if descending else ''} LIMIT %s",
             parameters,
             safe=True,
         )
@@ -85,12 +91,11 @@ class Records:
 
     def get(self, record_id: int) -> Record | None:
         """Return a record, or None if there is none of this id."""
-        return _first(self._execute(f"SELECT {_COLUMNS} FROM data WHERE id = %s", (record_id,), safe=True))  # noqa: S608
+        return _first(self._execute(f"{_SELECT} WHERE id = %s", (record_id,), safe=True))
 
     def create(self, name: str) -> Record:
         """Create a record."""
-        rows = self._execute(f"INSERT INTO data (name) VALUES (%s) RETURNING {_COLUMNS}", (name,))  # noqa: S608
-        return Record._make(rows[0])
+        return Record._make(self._execute(_INSERT, (name,))[0])
 
     def create_initial(self) -> None:
         """Create the initial record if it is missing.
@@ -113,13 +118,7 @@ class Records:
         Returns:
             The record as it is now, or None if there is none of this id and version.
         """
-        return _first(
-            self._execute(
-                "UPDATE data SET name = %s, version = version + 1 "  # noqa: S608
-                f"WHERE id = %s AND version = coalesce(%s, version) RETURNING {_COLUMNS}",
-                (name, record_id, version),
-            )
-        )
+        return _first(self._execute(_UPDATE, (name, record_id, version)))
 
     def delete(self, record_id: int, version: int | None = None) -> bool:
         """Delete a record.

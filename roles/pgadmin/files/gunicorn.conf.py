@@ -19,7 +19,7 @@ bind = "0.0.0.0:8080"
 # pgAdmin keeps its sessions' connections in the process.
 workers = 1
 threads = 25
-worker_tmp_dir = "/dev/shm"  # noqa: S108 - in memory, and of this container alone
+worker_tmp_dir = "/dev/shm"
 control_socket_disable = True
 # The worker answers its first heartbeat once pgAdmin is loaded, which migrates its database after an upgrade.
 timeout = 300

@@ -1,4 +1,4 @@
-module bench/vegeta
+module tools/vegeta
 
 go 1.26.0
 

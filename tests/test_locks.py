@@ -1,0 +1,32 @@
+"""The check of `make lint` over the locks, proved by what it has to find."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from locks import problems
+
+REPORT = {
+    "dependencies": [
+        {"name": "sound", "version": "1.0", "vulns": []},
+        {"name": "broken", "version": "1.0", "vulns": [{"id": "PYSEC-0", "fix_versions": ["1.1"]}]},
+    ]
+}
+
+
+@pytest.mark.parametrize("line", ["six>=1", "six==1.17.0"], ids=["no-version", "no-hash"])
+def test_what_is_not_locked_is_found(tmp_path: Path, line: str) -> None:
+    lock = tmp_path / "requirements.txt"
+    lock.write_text(f"{line}\n")
+    assert ["hash" in problem for problem in problems(str(lock), "--dry-run")] == [True]
+
+
+def test_a_vulnerability_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Stands in for an index that knows of one.
+    pip_audit = tmp_path / "pip-audit"
+    pip_audit.write_text(f"#!/bin/sh\necho '{json.dumps(REPORT)}'\n")
+    pip_audit.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    assert problems("requirements.txt") == ["requirements.txt: broken 1.0: PYSEC-0, fixed in ['1.1']"]

