@@ -177,13 +177,22 @@ class Stack:
         return True
 
 
+def console_connects(stack: Stack, kubectl: Callable[..., str]) -> bool:
+    """Whether pgAdmin's pod connects to the database as pgAdmin does, by the service file that holds what it shows."""
+    secret = stack.secret("pgadmin-db")
+    parameters = f"service=postgres host={secret['DB_HOST']} user={secret['DB_USER']} dbname={secret['DB_NAME']}"
+    program = f"import psycopg; print(psycopg.connect({parameters!r}).execute('SELECT current_user').fetchone()[0])"
+    line = f"exec deployment/pgadmin -- /venv/bin/python3 -c {shlex.quote(program)}"
+    return kubectl(line).strip() == secret["DB_USER"]
+
+
 MANAGED = [
     "ConfigMap", "Secret", "Service", "Deployment", "StatefulSet", "Ingress", "PodDisruptionBudget", "NetworkPolicy",
 ]  # fmt: skip
 # The values of these keys are no secrets: names, addresses and certificates.
 PUBLIC = {
     "tls.crt", "ca.crt", "other.crt", "POSTGRES_DB", "POSTGRES_USER", "DB_HOST", "DB_PORT", "DB_NAME", "DB_USER",
-    "PGADMIN_DEFAULT_EMAIL",
+    "DB_CLIENT_SECRET", "PGADMIN_DEFAULT_EMAIL",
 }  # fmt: skip
 API_VERSIONS = {
     "DaemonSet": "apps/v1",

@@ -48,6 +48,7 @@ def values(stack: Stack, kubectl: Kubectl, tmp_path_factory: pytest.TempPathFact
             "stack_image_registry": stack.settings["stack_image_registry"],
             "stack_image_delivery": stack.settings["stack_image_delivery"],
             "stack_image_repository": "",
+            "postgres_client_certificates": True,
             "flask_app_resources": SMALL,
             "postgres_resources": SMALL,
             "pgadmin_resources": SMALL,

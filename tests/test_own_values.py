@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from conftest import Run, Stack, until
+from conftest import Run, Stack, console_connects, until
 
 Site = Callable[..., Run]
 Kubectl = Callable[..., str]
@@ -36,6 +36,7 @@ spec:
 """
 OWN_VALUES: dict[str, Any] = {
     "postgres_password": "postgres",
+    "postgres_client_certificates": True,
     "pgadmin_password": "admin",
     "stack_app_host": "shop.example.com",
     "stack_pgadmin_host": "console.example.com",
@@ -70,6 +71,27 @@ def test_postgres_password(kubectl: Kubectl) -> None:
     assert kubectl(line.format("postgres")).strip() == "42"
     with pytest.raises(AssertionError, match="password authentication failed"):
         kubectl(line.format("another"))
+
+
+def test_client_certificates(stack: Stack, kubectl: Kubectl) -> None:
+    """Of the right passwords none is enough without a certificate, and a login's own asks for its name on it."""
+
+    def says(user: str, password: str, environment: str = "") -> str:
+        psql = f"psql -h postgres -U {user} -d app -Atc 'SELECT 42'"
+        try:
+            return kubectl(f"exec deployment/flask-app -- env {environment} PGPASSWORD={password} {psql}").strip()
+        except AssertionError as error:
+            return str(error)
+
+    service, console = stack.secret("flask-app-db"), stack.secret("pgadmin-db")
+    login = service["DB_USER"], service["DB_PASSWORD"]
+    # They are asked for as soon as every pod has its own, which is at the end of the run.
+    until(lambda: "requires a valid client certificate" in says(*login, "-u PGSSLCERT -u PGSSLKEY"), 30)
+    assert "requires a valid client certificate" in says("postgres", "postgres", "-u PGSSLCERT -u PGSSLKEY")
+    # PostgreSQL says no more than this of a certificate with another name; with its own the console gets in.
+    assert "authentication failed" in says(console["DB_USER"], console["DB_PASSWORD"])
+    assert console_connects(stack, kubectl)
+    assert says(*login) == says("postgres", "postgres") == "42"
 
 
 def test_pgadmin_password(stack: Stack) -> None:

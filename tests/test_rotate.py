@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 import requests
-from conftest import Run, Stack, until
+from conftest import Run, Stack, console_connects, until
 
 pytestmark = pytest.mark.disruptive
 
@@ -150,15 +150,6 @@ def database_certificate(kubectl: Kubectl) -> str:
     client = "openssl s_client -starttls postgres -connect postgres:5432"
     text = kubectl(f"exec deployment/flask-app -- {client} -CAfile /etc/ssl/stack/ca.crt -verify_return_error")
     return text[text.index("-----BEGIN") : text.index("-----END")]
-
-
-def console_connects(stack: Stack, kubectl: Kubectl) -> bool:
-    """Whether pgAdmin's pod connects to the database as pgAdmin does, by the service file that holds its password."""
-    secret = stack.secret("pgadmin-db")
-    parameters = f"service=postgres host={secret['DB_HOST']} user={secret['DB_USER']} dbname={secret['DB_NAME']}"
-    program = f"import psycopg; print(psycopg.connect({parameters!r}).execute('SELECT current_user').fetchone()[0])"
-    line = f"exec deployment/pgadmin -- /venv/bin/python3 -c {shlex.quote(program)}"
-    return kubectl(line).strip() == secret["DB_USER"]
 
 
 def rotate(stack: Stack, kubectl: Kubectl, site: Callable[..., Run], kind: str) -> str:

@@ -112,3 +112,17 @@ def test_images_built_here(stack: Stack, patterns: Path, kind: str, name: str) -
     description: Any = [found.attrs, found.history()]
     assert stack.secrets_shown(json.dumps(description)) == []
     assert not found_in(patterns, "docker", "save", image)
+
+
+def test_etcd(stack: Stack, patterns: Path, tmp_path: Path) -> None:
+    """Its database and its log, as they lie on the disk, and the key."""
+    if stack.settings["minikube_provider"] != "offline":
+        pytest.skip("only the offline build keeps etcd on this machine")
+    cluster = Path("/var/lib/minikube")
+    assert (cluster / "certs" / "encryption.yaml").stat().st_mode & 0o777 == 0o600
+    files = [str(path) for path in (cluster / "etcd" / "member").rglob("*") if path.is_file()]
+    for text in ("k8s:enc:secretbox:", stack.get("ConfigMap", "pgadmin-config").data["settings.json"]):
+        seen = tmp_path / "seen"
+        seen.write_text(text)
+        assert found_in(seen, "cat", *files), "the search itself does not see what is there"
+    assert not found_in(patterns, "cat", *files)

@@ -11,6 +11,8 @@ from typing import Any
 
 ACCOUNT = Path("/run/secrets/pgadmin")
 DATABASE = Path("/run/secrets/pgadmin-db")
+# Mounted where PostgreSQL asks for it.
+CERTIFICATE = Path("/etc/ssl/client")
 SERVICE_FILE = Path(os.environ["PGSERVICEFILE"])
 SERVER = "postgres"
 
@@ -35,20 +37,19 @@ def read(folder: Path, key: str) -> str:
 
 
 def post_fork(_: Any, __: Any) -> None:
-    """Name the account that pgAdmin creates with its database, and the password that PostgreSQL asks for.
+    """Name the account that pgAdmin creates with its database, and what PostgreSQL asks for.
 
     libpq reads the service file anew for each connection, and no password file would be enough: pgAdmin looks for
     those and for CA certificates in the account's own storage only.
     """
     os.environ["PGADMIN_SETUP_EMAIL"] = read(ACCOUNT, "PGADMIN_DEFAULT_EMAIL")
     os.environ["PGADMIN_SETUP_PASSWORD"] = read(ACCOUNT, "PGADMIN_DEFAULT_PASSWORD")
+    lines = [f"[{SERVER}]", f"password={read(DATABASE, 'DB_PASSWORD')}"]
+    lines += ["sslmode=verify-full", "sslrootcert=/etc/ssl/stack/ca.crt"]
+    if CERTIFICATE.exists():
+        lines += [f"sslcert={CERTIFICATE}/tls.crt", f"sslkey={CERTIFICATE}/tls.key"]
     SERVICE_FILE.touch(0o600)
-    SERVICE_FILE.write_text(
-        f"[{SERVER}]\n"
-        f"password={read(DATABASE, 'DB_PASSWORD')}\n"
-        "sslmode=verify-full\n"
-        "sslrootcert=/etc/ssl/stack/ca.crt\n"
-    )
+    SERVICE_FILE.write_text("\n".join([*lines, ""]))
 
 
 def post_worker_init(worker: Any) -> None:
