@@ -32,6 +32,9 @@ ELSEWHERE = {
     "make deploy ARGS='-e stack_namespace=next -e stack_app_host=next.example.com"
     " -e stack_pgadmin_host=next-pgadmin.example.com'": "test_upgrade.py loads such a dump",
     "make drill ARGS='-e drill_rounds=3'": "test_drill.py plays the faults",
+    "statement=$(kubectl exec service/postgres -- psql -U postgres -Atc \\": (
+        "test_own_values.py runs it where statements have comments and are logged"
+    ),
     "kubectl exec -it deployment/postgres-restored -- psql -U postgres -d app": "test_backup.py asks such a database",
     "kubectl delete namespace notes": "test_own_app.py takes its stack away like this",
     "python3 -m venv .venv && . .venv/bin/activate": "app/tests run the service on a database of their own",

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import secrets
+import subprocess
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 from conftest import Run, Stack, console_connects, until
+from test_docs import BLOCKS
 
 Site = Callable[..., Run]
 Kubectl = Callable[..., str]
@@ -40,6 +43,9 @@ OWN_VALUES: dict[str, Any] = {
     "pgadmin_password": "admin",
     "stack_app_host": "shop.example.com",
     "stack_pgadmin_host": "console.example.com",
+    "flask_app_sql_comments": True,
+    # Every statement counts as slow.
+    "postgres_parameters": {"log_min_duration_statement": 0},
     "flask_app_other_paths": [{"path": "/src", "service": "second", "port": 8000}],
     "namespace_flows": [{"from": "ingress", "to": "second", "ports": [8000]}],
     "flask_app_resources": {
@@ -122,6 +128,27 @@ def test_path_to_a_second_service(stack: Stack) -> None:
 def test_sizes(stack: Stack) -> None:
     container = stack.get("Deployment", "flask-app").spec.template.spec.containers[0]
     assert container.resources.to_dict() == OWN_VALUES["flask_app_resources"]
+
+
+def test_a_slow_statement_leads_to_its_request(stack: Stack, sql: Callable[..., str]) -> None:
+    """By the commands of the documentation, as typed."""
+    [block] = [block for _, block in BLOCKS if block.startswith("statement=")]
+    request = secrets.token_hex(8)
+    sql("SELECT pg_stat_statements_reset()", database="postgres")
+    url = f"https://{OWN_VALUES['stack_app_host']}/api/data"
+    assert stack.session.get(url, headers={"X-Request-ID": request}, timeout=10).status_code == 200
+
+    def found() -> bool:
+        command = ["bash", "-euo", "pipefail", "-c", block]
+        result = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+        assert result.returncode == 0, result.stdout + result.stderr
+        statement, line = result.stdout.splitlines()
+        assert f"/*request_id='{request}',route='/api/data'*/" in statement
+        assert f'"request_id":"{request}"' in line
+        assert '"path":"/api/data"' in line
+        return True
+
+    until(found, 15)
 
 
 def test_pgadmin_locks_the_account_after_five_wrong_passwords(stack: Stack) -> None:

@@ -133,6 +133,8 @@ def test_what_is_hardly_http_gets_a_problem_document(service: Service, request_b
     head, _, body = answer.partition(b"\r\n\r\n")
     assert head.startswith(f"HTTP/1.1 {status} ".encode())
     assert b"Content-Type: application/problem+json" in head
+    names = {line.split(b":")[0].decode() for line in head.splitlines()[1:]}
+    assert names >= {"Content-Security-Policy", "Referrer-Policy", "X-Content-Type-Options", "X-Request-ID"}
     document = json.loads(body)
     assert (document["type"], document["status"]) == ("about:blank", status)
     assert set(document) == {"type", "title", "status", "request_id"}

@@ -47,6 +47,14 @@ def test_all_that_is_missing_is_named_at_once() -> None:
         ("LOG_LEVEL", "loud", "one of DEBUG, INFO, WARNING, ERROR, CRITICAL"),
         ("MAX_CONTENT_LENGTH", "-1", "an integer from 1 to 1073741824 bytes"),
         ("WEB_THREADS", "many", "an integer from 1 to 256 threads for each worker"),
+        ("DB_COMMENTS", "yes", "true or false"),
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", "collector:4318", "the URL of a collector"),
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", "grpc://collector:4317", "such as http://collector:4318"),
+        ("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc", "one of http/protobuf"),
+        ("OTEL_EXPORTER_OTLP_CERTIFICATE", "/does/not/exist", "the path of a readable file"),
+        ("OTEL_TRACES_SAMPLER", "sometimes", "one of always_on, always_off, traceidratio, parentbased_always_on"),
+        ("OTEL_TRACES_SAMPLER_ARG", "1.5", "from 0 to 1"),
+        ("OTEL_TRACES_SAMPLER_ARG", "nan", "from 0 to 1"),
     ],
 )
 def test_a_wrong_value_is_named_with_what_would_do(name: str, value: str, expected: str) -> None:
@@ -65,6 +73,13 @@ def test_a_wrong_secret_is_not_shown() -> None:
     with pytest.raises(SettingsError, match="API_TOKEN must be the bearer token") as caught:
         Settings.from_environ({**GOOD, "API_TOKEN": "two words"})
     assert "two words" not in caught.value.message
+
+
+def test_headers_for_the_collector_are_a_secret() -> None:
+    assert Settings.from_environ({**GOOD, "OTEL_EXPORTER_OTLP_HEADERS": "a=b c==,d=e"}).otel_headers == "a=b c==,d=e"
+    with pytest.raises(SettingsError, match="OTEL_EXPORTER_OTLP_HEADERS must be name=value") as caught:
+        Settings.from_environ({**GOOD, "OTEL_EXPORTER_OTLP_HEADERS": "secret"})
+    assert "secret" not in caught.value.message
 
 
 def test_secrets_from_files(tmp_path: Path) -> None:

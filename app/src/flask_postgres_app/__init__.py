@@ -53,7 +53,17 @@ def create_app(settings: Settings | None = None, poolclass: type[Pool] = QueuePo
     app.json = _OrjsonProvider(app)
     app.config["MAX_CONTENT_LENGTH"] = settings.max_content_length
     app.extensions["settings"] = settings
-    app.extensions["database"] = Database(settings, poolclass)
+    if settings.otel_endpoint is None:
+        app.extensions["database"] = Database(settings, poolclass)
+    else:
+        # Takes memory, which is not spent where nobody traces.
+        from .tracing import TracedDatabase, Tracing
+
+        tracing = Tracing(settings)
+        # Before the other hooks, of which the first may refuse the request.
+        tracing.init_app(app)
+        app.extensions["tracing"] = tracing
+        app.extensions["database"] = TracedDatabase(tracing, settings, poolclass)
     hooks.init_app(app)
     api.init_app(app)
     app.cli.add_command(cli.migrate)

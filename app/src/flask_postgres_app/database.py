@@ -21,6 +21,7 @@ from psycopg2 import errorcodes, extensions
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.pool import Pool, PoolProxiedConnection, QueuePool
 
+from . import comments
 from .metrics import DATABASE_ERRORS
 from .settings import DatabaseSettings, Settings
 
@@ -88,7 +89,7 @@ class Connection(extensions.connection):
         super().__init__(dsn, **kwargs)
         self.last_used = monotonic()
 
-    def run(self, sql: str, parameters: Sequence[object]) -> list[Row]:
+    def run(self, sql: str, parameters: Sequence[object], comment: str = "") -> list[Row]:
         """Execute a statement, prepared at its first use on this connection; see `Database.execute`."""
         with self.cursor() as cursor:
             execute = self._prepared.get(sql)
@@ -99,7 +100,7 @@ class Connection(extensions.connection):
                 cursor.execute(f"PREPARE {name} AS " + re.sub("%s", lambda _: f"${next(numbers)}", sql))
                 execute = f"EXECUTE {name}" + (f" ({', '.join(['%s'] * len(parameters))})" if parameters else "")
                 self._prepared[sql] = execute
-            cursor.execute(execute, parameters)
+            cursor.execute(execute + comment.replace("%", "%%"), parameters)
             rows = cursor.fetchall() if cursor.description else []
         self.last_used = monotonic()
         return rows
@@ -175,6 +176,7 @@ class Database:
             settings: Settings of the service.
             poolclass: `sqlalchemy.pool.QueuePool`, or `sqlalchemy.pool.NullPool` to compare it with.
         """
+        self._has_comments = settings.db_comments
         self._deadline_s = settings.db_deadline_ms / 1000
         self._connect_timeout_s = settings.db_connect_timeout_s
         self._answered_at = 0.0
@@ -219,19 +221,23 @@ class Database:
             DatabaseUnavailableError: The database cannot answer now.
             psycopg2.Error: The statement is wrong.
         """
+        comment = ""
+        if self._has_comments:
+            prepared, comment = comments.of_request()
+            sql += prepared
         now = monotonic()
         probing = self._resume_at != 0.0 and self._start_probe(now)
         deadline = now + self._deadline_s
         try:
             try:
-                return self._execute(sql, parameters, deadline, fresh_s=FRESH_S if safe else 0.0)
+                return self._execute(sql, parameters, comment, deadline, fresh_s=FRESH_S if safe else 0.0)
             except psycopg2.Error as error:
                 reason = _reason(error)
                 repeatable = safe or error.pgcode in _STALE
                 in_time = monotonic() + self._connect_timeout_s <= deadline
                 if reason != "unreachable" or not repeatable or not in_time:
                     raise
-                return self._execute(sql, parameters, deadline, fresh_s=0.0)
+                return self._execute(sql, parameters, comment, deadline, fresh_s=0.0)
         except DeadlineError as error:
             # A server that has answered others meanwhile is slow, but there.
             if self._answered_at < now:
@@ -251,11 +257,13 @@ class Database:
         """Close the connections that are not in use."""
         self._pool.dispose()
 
-    def _execute(self, sql: str, parameters: Sequence[object], deadline: float, fresh_s: float) -> list[Row]:
+    def _execute(
+        self, sql: str, parameters: Sequence[object], comment: str, deadline: float, fresh_s: float
+    ) -> list[Row]:
         pooled, connection = self._checkout(deadline, fresh_s)
         try:
             connection.deadline = deadline
-            rows = connection.run(sql, parameters)
+            rows = connection.run(sql, parameters, comment)
             self._answered_at = connection.last_used
         except BaseException as error:
             if connection.closed or not isinstance(error, psycopg2.Error) or _reason(error) == "unreachable":

@@ -20,6 +20,9 @@ CONTENT_SECURITY_POLICY = "default-src 'none'; base-uri 'none'; form-action 'non
 # RFC 6797 allows it over HTTPS only.
 STRICT_TRANSPORT_SECURITY = "max-age=63072000; includeSubDomains"
 
+# Where the W3C trace context of a traced request's span is in its environment.
+TRACEPARENT = "flask_postgres_app.traceparent"
+
 _is_request_id = re.compile(r"[A-Za-z0-9._-]{1,128}\Z").match
 _access = logging.getLogger("flask_postgres_app.access")
 
@@ -71,6 +74,8 @@ def _after(response: Response) -> Response:
             "status": status,
             "duration_ms": round(duration * 1000, 3),
         }
+        if traceparent := environ.get(TRACEPARENT):
+            line["trace_id"] = traceparent.split("-")[1]
         sys.stdout.buffer.write(orjson.dumps(line, option=orjson.OPT_UTC_Z) + b"\n")
         sys.stdout.buffer.flush()
     return response

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
+from flask import g, has_request_context
 from gunicorn.glogging import Logger
 
 
@@ -24,14 +26,30 @@ def config(level: str) -> dict[str, Any]:
                 "timestamp": "time",
             }
         },
+        "filters": {"request": {"()": RequestFilter}},
         "handlers": {
-            "stdout": {"class": "logging.StreamHandler", "formatter": "json", "stream": "ext://sys.stdout"},
+            "stdout": {
+                "class": "logging.StreamHandler",
+                "formatter": "json",
+                "filters": ["request"],
+                "stream": "ext://sys.stdout",
+            },
         },
         "root": {"level": level, "handlers": ["stdout"]},
         "loggers": {
             "gunicorn.error": {"level": level, "propagate": True, "handlers": []},
         },
     }
+
+
+class RequestFilter(logging.Filter):
+    """Adds the id of the request under way to whatever is logged meanwhile."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Let every record through."""
+        if has_request_context() and "request_id" in g:
+            record.request_id = g.request_id
+        return True
 
 
 class GunicornLogger(Logger):  # type: ignore[misc]

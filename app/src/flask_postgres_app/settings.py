@@ -11,7 +11,7 @@ from typing import Any, Self
 import click
 from marshmallow import EXCLUDE, Schema, ValidationError, fields, validate, validates_schema
 
-SECRETS = ("DB_PASSWORD", "API_TOKEN", "API_TOKEN_NEXT")
+SECRETS = ("DB_PASSWORD", "API_TOKEN", "API_TOKEN_NEXT", "OTEL_EXPORTER_OTLP_HEADERS")
 
 
 class SettingsError(click.ClickException):
@@ -38,6 +38,12 @@ def _choice(name: str, default: str, choices: tuple[str, ...]) -> fields.String:
         load_default=default,
         validate=validate.OneOf(choices),
         metadata={"expects": f"one of {', '.join(choices)}"},
+    )
+
+
+def _switch(name: str) -> fields.Boolean:
+    return fields.Boolean(
+        data_key=name, load_default=False, truthy={"true"}, falsy={"false"}, metadata={"expects": "true or false"}
     )
 
 
@@ -77,6 +83,7 @@ class _Schema(_DatabaseSchema):
     db_statement_timeout_ms = _integer("DB_STATEMENT_TIMEOUT_MS", 1000, 1, 600_000, "milliseconds")
     db_lock_timeout_ms = _integer("DB_LOCK_TIMEOUT_MS", 500, 1, 600_000, "milliseconds")
     db_deadline_ms = _integer("DB_DEADLINE_MS", 1500, 1, 600_000, "milliseconds, more than DB_STATEMENT_TIMEOUT_MS")
+    db_comments = _switch("DB_COMMENTS")
     api_token = fields.String(
         data_key="API_TOKEN",
         required=True,
@@ -95,6 +102,35 @@ class _Schema(_DatabaseSchema):
     log_level = _choice("LOG_LEVEL", "INFO", ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"))
     max_content_length = _integer("MAX_CONTENT_LENGTH", 65_536, 1, 1_073_741_824, "bytes")
     metrics_port = _integer("METRICS_PORT", 9464, 1, 65535)
+    # Names and meanings are those of https://opentelemetry.io/docs/specs/otel/configuration/sdk-environment-variables/.
+    otel_endpoint = fields.String(
+        data_key="OTEL_EXPORTER_OTLP_ENDPOINT",
+        load_default=None,
+        validate=validate.Regexp(r"https?://[^\s/?#@:]+(:[0-9]{1,5})?(/[^\s?#]*)?\Z"),
+        metadata={"expects": "the URL of a collector, such as http://collector:4318"},
+    )
+    otel_protocol = _choice("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf", ("http/protobuf",))
+    otel_headers = fields.String(
+        data_key="OTEL_EXPORTER_OTLP_HEADERS",
+        load_default=None,
+        validate=validate.Regexp(r"[!-+\--<>-~]+=[ -+\--~]+(,[!-+\--<>-~]+=[ -+\--~]+)*\Z"),
+        metadata={"expects": "name=value, more than one with commas between (or OTEL_EXPORTER_OTLP_HEADERS_FILE)"},
+    )
+    otel_certificate = _file("OTEL_EXPORTER_OTLP_CERTIFICATE")
+    otel_service_name = fields.String(
+        data_key="OTEL_SERVICE_NAME", load_default="flask-postgres-app", metadata={"expects": "a name"}
+    )
+    otel_sampler = _choice(
+        "OTEL_TRACES_SAMPLER",
+        "parentbased_always_on",
+        tuple(parent + root for parent in ("", "parentbased_") for root in ("always_on", "always_off", "traceidratio")),
+    )
+    otel_sampler_arg = fields.Float(
+        data_key="OTEL_TRACES_SAMPLER_ARG",
+        load_default=1.0,
+        validate=validate.Range(0, 1),
+        metadata={"expects": "the share of traces that are kept, from 0 to 1"},
+    )
     port = _integer("PORT", 5000, 1, 65535)
     trusted_proxies = _integer("TRUSTED_PROXIES", 0, 0, 10, "proxies that set X-Forwarded-*")
     web_concurrency = _integer("WEB_CONCURRENCY", 2, 1, 64, "worker processes")
@@ -153,8 +189,10 @@ class Settings(DatabaseSettings):
         db_lock_timeout_ms: PostgreSQL's ``lock_timeout``, in milliseconds.
         db_deadline_ms: The longest a call of the database may take as seen by the client, from the wait for a
             connection to the last row, in milliseconds. It ends calls of a server that answers nothing at all.
+        db_comments: Whether statements carry the request that they are for, as a comment.
         api_token_next: A token that writes may carry as well, while it replaces `api_token`.
         max_content_length: The largest request body, in bytes.
+        otel_endpoint: Where spans are sent to; without it there are none.
         trusted_proxies: How many proxies in front of the service set the ``X-Forwarded-*`` headers.
     """
 
@@ -163,12 +201,20 @@ class Settings(DatabaseSettings):
     db_statement_timeout_ms: int
     db_lock_timeout_ms: int
     db_deadline_ms: int
+    db_comments: bool
     api_token: str
     api_token_next: str | None
     app_version: str
     log_level: str
     max_content_length: int
     metrics_port: int
+    otel_endpoint: str | None
+    otel_protocol: str
+    otel_headers: str | None
+    otel_certificate: str | None
+    otel_service_name: str
+    otel_sampler: str
+    otel_sampler_arg: float
     port: int
     trusted_proxies: int
     web_concurrency: int

@@ -12,6 +12,8 @@ from gunicorn import util
 from gunicorn.http import errors
 from gunicorn.workers.gthread import ThreadWorker
 
+from .hooks import CONTENT_SECURITY_POLICY
+
 # How long a thread keeps a connection for its next request, in milliseconds.
 LINGER_MS = 10
 
@@ -63,8 +65,11 @@ class Worker(ThreadWorker):  # type: ignore[misc]
             "Connection: close\r\n"
             "Content-Type: application/problem+json\r\n"
             f"Content-Length: {len(body)}\r\n"
-            f"X-Request-ID: {request_id}\r\n"
-            "X-Content-Type-Options: nosniff\r\n\r\n"
+            "Cache-Control: no-store\r\n"
+            f"Content-Security-Policy: {CONTENT_SECURITY_POLICY}\r\n"
+            "Referrer-Policy: no-referrer\r\n"
+            "X-Content-Type-Options: nosniff\r\n"
+            f"X-Request-ID: {request_id}\r\n\r\n"
         )
         try:
             util.write_nonblock(client, head.encode() + body)
