@@ -15,7 +15,7 @@ export UV_LINK_MODE := hardlink
 unexport PYTHONDONTWRITEBYTECODE
 export ANSIBLE_FORCE_COLOR ?= $(shell test -t 1 && echo 1 || echo 0)
 
-.PHONY: help deploy rotate status backup restore psql logs test lint test-app test-roles test-stack fuzz bench drill sbom docs destroy
+.PHONY: help deploy rotate status report backup restore psql logs test lint test-app test-roles test-stack fuzz bench drill sbom docs destroy
 help: ## List these commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
 
@@ -74,6 +74,9 @@ rotate: $(VENV)/deploy.stamp ## Replace secrets while the stack serves: WHAT=dat
 
 status: $(VENV)/deploy.stamp ## Show what runs and what is wrong; exit code 2 where something is
 	@ANSIBLE_STDOUT_CALLBACK=screen ANSIBLE_CALLBACKS_ENABLED=screen ansible-playbook -i $(INVENTORY) playbooks/status.yml $(ARGS)
+
+report: $(VENV)/deploy.stamp ## Draw what Prometheus has seen into one page (ARGS='-e report_hours=24')
+	@ansible-playbook -i $(INVENTORY) playbooks/report.yml $(ARGS)
 
 backup: $(VENV)/deploy.stamp ## Make a backup now (ARGS='-e backup_type=full')
 	@ansible-playbook -i $(INVENTORY) playbooks/backup.yml $(ARGS)

@@ -29,6 +29,14 @@ ALLOWED = {
     ("postgres", "postgres-backup:8432"),
     ("other-postgres", "postgres-backup:8432"),
     ("backup-job", "postgres:8432"),
+    ("monitoring", "flask-app:9464"),
+    ("monitoring", "postgres:5432"),
+    ("monitoring", "postgres:8008"),
+    ("monitoring", "postgres:9188"),
+    ("monitoring", "postgres-backup:9188"),
+    ("monitoring", "other-postgres:5432"),
+    ("monitoring", "other-postgres:8008"),
+    ("monitoring", "api-server"),
     ("postgres", "api-server"),
     ("other-postgres", "api-server"),
     ("flask-app", "dns:53"),
@@ -37,6 +45,7 @@ ALLOWED = {
     ("postgres", "dns:53"),
     ("other-postgres", "dns:53"),
     ("backup-job", "dns:53"),
+    ("monitoring", "dns:53"),
     ("prometheus", "flask-app:9464"),
     # No policy of this stack's applies to what is not in its namespace.
     ("outsider", "api-server"),
@@ -48,13 +57,19 @@ ALLOWED = {
     ("prometheus", "outsider:8000"),
     ("prometheus", "node:443"),
 }
-PORTS = {"flask-app": [5000, 9464], "pgadmin": [8080], "postgres": [5432, 8008, 8432], "postgres-backup": [8432]}
+PORTS = {
+    "flask-app": [5000, 9464],
+    "pgadmin": [8080],
+    "postgres": [5432, 8008, 8432, 9188],
+    "postgres-backup": [8432, 9188],
+}
 # Pods that are not of the stack, with the ports on which they listen: by namespace (None for the stack's) and labels.
 STAND_INS: dict[str, tuple[str | None, dict[str, str], list[int]]] = {
     # What it lacks of the real one's labels keeps it out of Services and of Patroni's sight.
     "other-postgres": (None, {"app": "postgres"}, [5432, 8008, 8000]),
     "migration": (None, {"app": "flask-app-migrate"}, [8000]),
     "backup-job": (None, {"app": "postgres-backup-job"}, [8000]),
+    "monitoring": (None, {"app": "prometheus"}, [9090]),
     "stranger": (None, {"app": "stranger"}, [8000]),
     "outsider": (ELSEWHERE, {"app": "flask-app"}, [8000]),
     "prometheus": (ELSEWHERE, {"app.kubernetes.io/name": "prometheus"}, [8000]),

@@ -38,6 +38,7 @@ WRONG: dict[str, dict[str, Any]] = {
     "flask_app_source": {"flask_app_source": "/nonexistent"},
     "flask_app_environment": {"flask_app_environment": {"DB_HOST": "elsewhere"}},
     "flask_app_api_token": {"flask_app_api_token": "too short"},
+    "monitoring_interval": {"monitoring_interval": 0},
 }
 
 

@@ -137,6 +137,7 @@ def credentials(stack: Stack, kubectl: Kubectl, kind: str) -> list[Credential]:
         "database": [
             login("flask-app-db", "DB_USER", "DB_PASSWORD"),
             login("pgadmin-db", "DB_USER", "DB_PASSWORD"),
+            login("prometheus-db", "DB_USER", "DB_PASSWORD"),
             login("postgres-secret", "POSTGRES_USER", "POSTGRES_PASSWORD"),
         ],
         "token": [Credential("API token", lambda: stack.secret("flask-app-secret")["API_TOKEN"], token_is_refused)],

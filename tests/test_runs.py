@@ -73,7 +73,7 @@ def test_check_mode_shows_the_change_and_no_secret(site: Site, stack: Stack) -> 
 
 
 def test_a_run_at_full_verbosity_shows_no_secret(site: Site, stack: Stack) -> None:
-    run = site("-vvv", "--diff", "--tags", "tls,postgres,pgadmin,flask_app").succeeded()
+    run = site("-vvv", "--diff", "--tags", "tls,postgres,pgadmin,flask_app,monitoring").succeeded()
     assert stack.secrets_shown(run.output) == []
 
 
@@ -87,6 +87,7 @@ def test_a_run_at_full_verbosity_shows_no_secret(site: Site, stack: Stack) -> No
         ("postgres", "PodDisruptionBudget", "postgres"),
         ("pgadmin", "Service", "pgadmin"),
         ("flask_app", "PodDisruptionBudget", "flask-app"),
+        ("monitoring", "ConfigMap", "prometheus"),
     ],
 )
 def test_a_tag_alone_does_its_part(site: Site, stack: Stack, tag: str, kind: str | None, name: str | None) -> None:

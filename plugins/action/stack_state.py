@@ -1,4 +1,4 @@
-"""Read the state of a running stack: what runs, its database, certificates, requests, volumes and backups."""
+"""Read the state of a running stack: what runs, its database, certificates, requests, volumes, backups and alerts."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ DOCUMENTATION = r"""
 name: stack_state
 short_description: Read the state of a running stack
 description:
-  - Reads objects through the API server, Patroni and the service's metrics through its proxy, and what only a pod can
-    tell by a command in it. It changes nothing.
+  - Reads objects through the API server, Patroni, Prometheus and the service's metrics through its proxy, and what only
+    a pod can tell by a command in it. It changes nothing.
   - What cannot be read is C(null), with the reason under C(unread); a cluster that does not answer is a state as well.
 options:
   kubeconfig: {type: path, required: true, description: "The kubeconfig."}
@@ -45,6 +45,7 @@ TIMEOUT_S = 5
 SAMPLE_S = 1.0
 METRICS_PORT = 9464
 PATRONI_PORT = 8008
+PROMETHEUS_PORT = 9090
 REQUESTS = re.compile(r"^http_request_duration_seconds_count\{(?P<labels>[^}]*)\} (?P<count>\S+)$", re.MULTILINE)
 STATUS_5XX = re.compile(r'\bstatus="5\d\d"')
 PRIMARY = """
@@ -234,6 +235,7 @@ class Reader:
             ),
         )
         state["backups"] = self._part("backups", self._backups)
+        state["alerts"] = self._part("alerts", self._alerts)
         state["volumes"] = self._part("volumes", lambda: list(self._volumes()))
         state["requests"] = None
         if before:
@@ -338,6 +340,27 @@ class Reader:
             # Whether the last WAL segment that was archived came after the last that could not be.
             "archiving": primary and primary["archiving"],
         }  # fmt: skip
+
+    def _alerts(self) -> list[dict[str, Any]] | None:
+        """The alerts that are firing, by Prometheus, where there is one."""
+        if not any(pod["labels"].get("app") == "prometheus" for pod in self.pods):
+            return None
+        pod = next(iter(self._running("app", "prometheus")), None)
+        if pod is None:
+            raise OSError("Prometheus does not run")
+        found = json.loads(self.cluster.ask(pod, PROMETHEUS_PORT, "/api/v1/alerts"))["data"]["alerts"]
+        return [
+            {
+                "name": alert["labels"]["alertname"],
+                "severity": alert["labels"].get("severity"),
+                "since": alert["activeAt"],
+                "summary": alert["annotations"].get("summary", alert["labels"]["alertname"]),
+                "command": alert["annotations"].get("command"),
+                "runbook": alert["annotations"].get("runbook_url"),
+            }
+            for alert in found
+            if alert["state"] == "firing"
+        ]
 
     def _primary(self) -> dict[str, Any] | None:
         """What only the primary knows, which has a connection left for the superuser when all others are in use."""

@@ -52,7 +52,7 @@ class Judge:
             return [problem(f"there is no stack in namespace {self.state['namespace']}", self.deploy)]
         parts = (
             self.workloads, self.pods, self.database, self.requests, self.volumes, self.certificates, self.backups,
-            self.unread,
+            self.alerts, self.unread,
         )  # fmt: skip
         return sorted((found for part in parts for found in part()), key=lambda found: not found["urgent"])
 
@@ -190,6 +190,15 @@ class Judge:
             yield problem(
                 "WAL does not reach the repository of backups", f"{self.kubectl} logs -l app=postgres --tail=20"
             )
+
+    def alerts(self) -> Iterator[dict[str, Any]]:
+        every = "kubectl exec prometheus-0 -- promtool query instant http://localhost:9090 ALERTS"
+        for alert in self.state["alerts"] or []:
+            what = f"alert {alert['name']} since {alert['since'][11:16]} UTC: {alert['summary']}"
+            # Rules know neither the namespace nor the inventory.
+            command = (alert["command"] or every).replace("kubectl", self.kubectl, 1)
+            command = command.replace("make deploy", self.deploy, 1)
+            yield problem(what, command) if alert["severity"] == "critical" else notice(what, command)
 
     def unread(self) -> Iterator[dict[str, Any]]:
         for part, why in self.state["unread"].items():

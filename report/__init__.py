@@ -1,0 +1,1 @@
+"""A page of what Prometheus has seen of the stack."""

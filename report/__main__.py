@@ -1,0 +1,141 @@
+"""``python -m report``: draw what Prometheus has seen of the stack into one HTML page that needs nothing but itself."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from html import escape
+from pathlib import Path
+from urllib.parse import urlencode
+
+import pygal
+from kubernetes import config
+from kubernetes.client.exceptions import ApiException
+from kubernetes.dynamic import DynamicClient
+from pygal.style import Style
+
+POINTS = 240
+STYLE = Style(background="transparent", plot_background="transparent", font_family="sans-serif")
+PAGE = """<!DOCTYPE html>
+<html lang="en">
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width">
+<title>{title}</title>
+<style>
+  body {{ font-family: sans-serif; margin: 1rem; }}
+  main {{ display: grid; grid-template-columns: repeat(auto-fit, minmax(30rem, 1fr)); gap: 1rem; }}
+  figure {{ margin: 0; }}
+</style>
+<h1>{title}</h1>
+<p>{subtitle}</p>
+<main>
+{figures}
+</main>
+</html>
+"""
+
+Series = dict[str, list[tuple[datetime, float]]]
+
+
+@dataclass(frozen=True)
+class Panel:
+    """What a picture shows.
+
+    Attributes:
+        expression: In Prometheus' language.
+        label: The label that tells its lines apart; empty where there is one.
+    """
+
+    title: str
+    expression: str
+    label: str = ""
+
+
+PANELS = [
+    Panel("Requests a second", "service:requests:rate5m"),
+    Panel("Requests that end with an error, %", "100 * service:errors:ratio5m"),
+    Panel("One of a hundred requests takes longer, ms", "1000 * service:latency:p99"),
+    Panel("Connections of the database", "sum by (pod) (pg_stat_activity_count)", "pod"),
+    Panel("Replicas are behind, MB", "database:replica_lag:bytes / 1e6", "application_name"),
+    Panel("WAL on the volume, MB", "pg_wal_size_bytes / 1e6", "pod"),
+    Panel("Age of the last backup, hours", "database:backup:age_seconds / 3600"),
+    Panel("Disks in use, %", "100 * volume:used:ratio", "pod"),
+]
+
+
+def asker(client: DynamicClient, namespace: str, start: float, end: float) -> Callable[[Panel], Series]:
+    """A function that asks Prometheus for the lines of a panel."""
+    times = {"start": start, "end": end, "step": max(1, int((end - start) / POINTS))}
+    proxy = f"/api/v1/namespaces/{namespace}/pods/prometheus-0:9090/proxy/api/v1/query_range"
+
+    def ask(panel: Panel) -> Series:
+        path = f"{proxy}?{urlencode({'query': panel.expression, **times})}"
+        found = json.loads(client.request("GET", path, serialize=False).data)["data"]["result"]
+        return {
+            item["metric"].get(panel.label, panel.title): [
+                (datetime.fromtimestamp(at, UTC), float(value)) for at, value in item["values"] if value != "NaN"
+            ]
+            for item in found
+        }
+
+    return ask
+
+
+def picture(panel: Panel, series: Series) -> str:
+    """A panel as SVG, to stand in a page."""
+    chart = pygal.DateTimeLine(
+        title=panel.title,
+        width=640,
+        height=280,
+        style=STYLE,
+        # It would be loaded from elsewhere.
+        js=(),
+        disable_xml_declaration=True,
+        show_dots=False,
+        show_legend=bool(panel.label),
+        legend_at_bottom=True,
+        include_x_axis=True,
+        x_labels_major_count=6,
+        show_minor_x_labels=False,
+        x_value_formatter=lambda moment: moment.strftime("%d.%m. %H:%M"),
+    )
+    for name, points in sorted(series.items()):
+        chart.add(name, points)
+    return str(chart.render(is_unicode=True))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m report", description=__doc__)
+    parser.add_argument("--kubeconfig", required=True)
+    parser.add_argument("--context", required=True)
+    parser.add_argument("--namespace", required=True)
+    parser.add_argument("--hours", type=float, required=True, help="how far back to look")
+    parser.add_argument("--output", type=Path, required=True, help="the folder of report.html")
+    arguments = parser.parse_args()
+    end = time.time()
+    client = DynamicClient(config.new_client_from_config(arguments.kubeconfig, arguments.context))
+    ask = asker(client, arguments.namespace, end - arguments.hours * 3600, end)
+    try:
+        figures = [f"<figure>{picture(panel, ask(panel))}</figure>" for panel in PANELS]
+    except ApiException as error:
+        sys.exit(f"Prometheus of {arguments.namespace} does not answer: {error.reason}")
+    arguments.output.mkdir(parents=True, exist_ok=True)
+    page = arguments.output / "report.html"
+    moment = datetime.fromtimestamp(end, UTC).strftime("%Y-%m-%d %H:%M UTC")
+    page.write_text(
+        PAGE.format(
+            title=escape(f"Stack {arguments.namespace} on {arguments.context}"),
+            subtitle=f"The {arguments.hours:g} hours until {moment}",
+            figures="\n".join(figures),
+        )
+    )
+    print(page)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,270 @@
+"""Prometheus on the running stack: what it sees is so, its rules do what they say, and alerts fire and end for real."""
+
+from __future__ import annotations
+
+import datetime
+import json
+import re
+import shlex
+import shutil
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+import yaml
+from browser import OUTPUT
+from conftest import INVENTORY, ROOT, Run, Stack, until
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from playwright.sync_api import sync_playwright
+
+from report.__main__ import PANELS
+
+Kubectl = Callable[..., str]
+Site = Callable[..., Run]
+Ask = Callable[[str], Any]
+
+RULES = ROOT / "roles" / "monitoring" / "files" / "rules.yml"
+CASES = ROOT / "tests" / "rules.yml"
+ALERTS = [rule for group in yaml.safe_load(RULES.read_text())["groups"] for rule in group["rules"] if "alert" in rule]
+# With these an alert comes and goes within seconds; what it looks at stays the same.
+IMPATIENT = {
+    "monitoring_interval": 2,
+    "monitoring_alerts": {name: {"for": "0s"} for name in ("NoPrimary", "BackupMissing", "CertificateEnding")},
+}
+
+
+@pytest.fixture(scope="module")
+def ask(stack: Stack, kubectl: Kubectl) -> Ask:
+    """The data of an answer of Prometheus' API."""
+
+    def answer(path: str) -> Any:
+        proxy = f"/api/v1/namespaces/{stack.namespace}/pods/prometheus-0:9090/proxy/api/v1/{path}"
+        return json.loads(kubectl(f"get --raw {shlex.quote(proxy)}"))["data"]
+
+    return answer
+
+
+@pytest.fixture(scope="module")
+def query(ask: Ask) -> Callable[[str], dict[str, float]]:
+    """The values of an expression, by pod."""
+
+    def values(expression: str) -> dict[str, float]:
+        found = ask(f"query?query={quote(expression)}")["result"]
+        return {item["metric"].get("pod", ""): float(item["value"][1]) for item in found}
+
+    return values
+
+
+def firing(ask: Ask, name: str) -> list[dict[str, str]]:
+    """The labels of an alert that is firing."""
+    alerts = ask("alerts")["alerts"]
+    return [alert["labels"] for alert in alerts if alert["labels"]["alertname"] == name and alert["state"] == "firing"]
+
+
+def test_every_target_answers(ask: Ask, stack: Stack) -> None:
+    instances = {pod.metadata.name for pod in stack.pods("postgres")}
+    expected = {
+        "prometheus": {"localhost:9090"},
+        "flask-app": {pod.metadata.name for pod in stack.pods("flask-app")},
+        "patroni": instances,
+        "postgres": instances,
+        "stack": instances | {"postgres-backup-0"},
+    }
+
+    def answer() -> bool:
+        targets = ask("targets?state=active")["activeTargets"]
+        failed = [target["lastError"] for target in targets if target["health"] != "up"]
+        assert failed == []
+        found: dict[str, set[str]] = {}
+        for target in targets:
+            found.setdefault(target["labels"]["job"], set()).add(target["labels"]["instance"])
+        del found["containers"]
+        assert found == expected
+        return True
+
+    until(answer, 60)
+
+
+def test_it_sees_what_is_there(query: Callable[[str], dict[str, float]], stack: Stack, kubectl: Kubectl) -> None:
+    primary = kubectl("get pods -l cluster-name=postgres,role=primary -o jsonpath={.items[*].metadata.name}")
+    until(lambda: list(query("patroni_primary == 1")) == [primary], 60)
+    assert set(query("pg_up == 1")) == set(query("patroni_primary"))
+    info = json.loads(kubectl("exec postgres-backup-0 -- pgbackrest --log-level-console=off info --output=json"))
+    last = max(backup["timestamp"]["stop"] for backup in info[0]["backup"])
+    until(lambda: query("stack_backup_last_timestamp_seconds") == {"postgres-backup-0": last}, 60)
+    certificate = x509.load_pem_x509_certificate(stack.secret("postgres-tls")["tls.crt"].encode())
+    ends = query('stack_certificate_end_timestamp_seconds{secret="postgres-tls"}')
+    assert set(ends.values()) == {certificate.not_valid_after_utc.timestamp()}
+    size = int(kubectl("exec postgres-backup-0 -- df -B1 --output=size /var/lib/pgbackrest").split()[-1])
+    assert query("stack_volume_size_bytes")["postgres-backup-0"] == pytest.approx(size, rel=0.1)
+
+
+def test_it_knows_every_container(ask: Ask, stack: Stack) -> None:
+    series = quote('up{job="containers"}')
+
+    def known() -> bool:
+        pods = stack.resource("Pod").get(namespace=stack.namespace).items
+        running = {
+            (pod.metadata.name, status.containerID)
+            for pod in pods
+            if pod.status.phase == "Running"
+            for status in [*pod.status.containerStatuses, *(pod.status.initContainerStatuses or [])]
+        }
+        found = ask(f"query?query={series}")["result"]
+        assert {(item["metric"]["pod"], item["metric"]["container_id"]) for item in found} == running
+        return True
+
+    until(known, 60)
+
+
+def test_its_login_reads_no_rows(stack: Stack, kubectl: Kubectl) -> None:
+    secret = stack.secret("prometheus-db")
+    psql = f"env PGPASSWORD={secret['DB_PASSWORD']} psql -h postgres -U {secret['DB_USER']} -d app -Atc"
+    assert kubectl(f"exec statefulset/postgres -- {psql} 'SELECT count(*) > 0 FROM pg_ls_waldir()'").strip() == "t"
+    with pytest.raises(AssertionError, match="permission denied for table data"):
+        kubectl(f"exec statefulset/postgres -- {psql} 'SELECT count(*) FROM data'")
+
+
+def test_the_cases_of_the_rules(kubectl: Kubectl) -> None:
+    """Both files as they are, read by the promtool of the version that runs."""
+    write = shlex.quote("mkdir -p ${0%/*} && cat > $0")
+    for path in (RULES, CASES):
+        place = f"/tmp/case/{path.relative_to(ROOT)}"  # noqa: S108 - in the container
+        kubectl(f"exec -i prometheus-0 -- sh -c {write} {place}", stdin=path.read_text())
+    assert "SUCCESS" in kubectl("exec prometheus-0 -- promtool test rules /tmp/case/tests/rules.yml")
+
+
+@pytest.mark.parametrize("alert", [rule["alert"] for rule in ALERTS])
+def test_an_alert_is_tried_and_explained(ask: Ask, alert: str) -> None:
+    cases = [case for test in yaml.safe_load(CASES.read_text())["tests"] for case in test["alert_rule_test"]]
+    assert {bool(case.get("exp_alerts")) for case in cases if case["alertname"] == alert} == {True, False}
+    (rule,) = (rule for group in ask("rules?type=alert")["groups"] for rule in group["rules"] if rule["name"] == alert)
+    assert rule["health"] == "ok"
+    page, _, anchor = rule["annotations"]["runbook_url"].partition("#")
+    headings = re.findall(r"^## (.*)$", (ROOT / page).read_text(), re.MULTILINE)
+    assert anchor in [heading.lower() for heading in headings]
+
+
+def test_a_report_is_a_page_that_needs_nothing_else(
+    site: Site, stack: Stack, query: Callable[[str], dict[str, float]], tmp_path: Path
+) -> None:
+    until(lambda: stack.answers() and query("service:latency:p99 >= 0"), 120)
+    site(playbook="playbooks/report.yml", report_hours=1, report_output=str(tmp_path)).succeeded()
+    asked: list[str] = []
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
+        page = browser.new_page(viewport={"width": 1400, "height": 1400})
+        page.on("request", lambda request: asked.append(request.url))
+        page.goto((tmp_path / "report.html").as_uri())
+        OUTPUT.mkdir(exist_ok=True)
+        page.screenshot(path=OUTPUT / "report.png")
+        drawn = {
+            figure.locator("text.title").first.inner_text(): figure.locator("path.line").count()
+            for figure in page.locator("figure").all()
+        }
+        browser.close()
+    assert asked == [(tmp_path / "report.html").as_uri()]
+    assert {title: lines for title, lines in drawn.items() if not lines} == {}
+    assert len(drawn) == len(PANELS)
+
+
+@pytest.fixture(scope="module")
+def _impatient(site: Site) -> Iterator[None]:
+    try:
+        site("--tags", "monitoring", **IMPATIENT).succeeded()
+        yield
+    finally:
+        site("--tags", "monitoring").succeeded()
+
+
+@contextmanager
+def no_instance(stack: Stack, kubectl: Kubectl) -> Iterator[None]:
+    replicas = stack.get("StatefulSet", "postgres").spec.replicas
+    try:
+        kubectl("scale statefulset postgres --replicas=0")
+        yield
+    finally:
+        kubectl(f"scale statefulset postgres --replicas={replicas}")
+
+
+@contextmanager
+def blocked_repository(_: Stack, kubectl: Kubectl) -> Iterator[None]:
+    """One that pgBackRest does not know any more, so that no backup can be made."""
+    shell = "exec postgres-backup-0 -- sh -c 'cd /var/lib/pgbackrest && {}'"
+    try:
+        kubectl(shell.format("mkdir hidden && mv backup/postgres/backup.info* hidden"))
+        yield
+    finally:
+        kubectl(shell.format("mv hidden/* backup/postgres && rmdir hidden"))
+
+
+@contextmanager
+def ending_certificate(stack: Stack, kubectl: Kubectl) -> Iterator[None]:
+    """The certificate of the ingress, by somebody else, that ends in five days."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "ends soon")])
+    now = datetime.datetime.now(datetime.UTC)
+    certificate = (
+        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+        .not_valid_before(now)
+        .not_valid_after(now + datetime.timedelta(days=5))
+        .sign(key, hashes.SHA256())
+    )
+    encoding = serialization.Encoding.PEM
+    private = key.private_bytes(encoding, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+
+    def put(data: dict[str, str]) -> None:
+        kubectl("patch secret tls-secret --patch-file /dev/stdin", stdin=json.dumps({"stringData": data}))
+        # A change of a pod makes the kubelet renew what is mounted now, and not within a minute or two.
+        kubectl(f"annotate pods -l app=postgres --overwrite test/put={time.monotonic_ns()}")
+
+    before = stack.secret("tls-secret")
+    after = {"tls.crt": certificate.public_bytes(encoding).decode(), "tls.key": private.decode()}
+    try:
+        put(after)
+        yield
+    finally:
+        put({key: before[key] for key in after})
+
+
+@pytest.mark.disruptive
+@pytest.mark.usefixtures("_impatient")
+@pytest.mark.parametrize(
+    ("alert", "cause", "labels"),
+    [
+        ("BackupMissing", blocked_repository, {"pod": "postgres-backup-0"}),
+        ("CertificateEnding", ending_certificate, {"secret": "tls-secret"}),
+        ("NoPrimary", no_instance, {}),
+    ],
+)
+def test_an_alert_fires_and_ends(
+    ask: Ask,
+    stack: Stack,
+    kubectl: Kubectl,
+    alert: str,
+    cause: Callable[[Stack, Kubectl], AbstractContextManager[None]],
+    labels: dict[str, str],
+) -> None:
+    assert firing(ask, alert) == []
+    with cause(stack, kubectl):
+        (found,) = until(lambda: firing(ask, alert), 90, f"{alert} does not fire")
+        assert labels.items() <= found.items()
+        screen = subprocess.run(
+            ["make", "--silent", "status", f"INVENTORY={INVENTORY}"],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+        assert screen.returncode == 2
+        assert f"! alert {alert} since " in screen.stdout
+    until(lambda: firing(ask, alert) == [], 120, f"{alert} does not end")
+    until(stack.answers, 60)
