@@ -15,6 +15,7 @@ CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "flas
 PACKAGES = {
     "kube-score": "github.com/zegl/kube-score/cmd/kube-score",
     "vegeta": "github.com/tsenart/vegeta/v12",
+    "versitygw": "github.com/versity/versitygw/cmd/versitygw",
 }
 # The toolchain of the offline cluster, which is not kept.
 TOOLCHAIN = {

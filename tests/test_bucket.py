@@ -1,0 +1,174 @@
+"""Backups to a bucket: a stack of its own, with Versity's S3 gateway as the bucket's server."""
+
+from __future__ import annotations
+
+import base64
+import datetime
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import Run, Stack, until
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+
+import tools
+
+Kubectl = Callable[..., str]
+Site = Callable[..., Run]
+
+NAMESPACE = "bucket"
+# Outside of the stack's namespace, as a bucket is.
+SERVER = "bucket-server"
+HOST = f"s3.{SERVER}.svc"
+PORT = 7070
+KEY, KEY_SECRET = "made-up-key", "made-up-key-secret"
+SMALL = {"requests": {"cpu": "20m", "memory": "64Mi"}, "limits": {"cpu": "1", "memory": "512Mi"}}
+
+
+def authority() -> dict[str, str]:
+    """A key, and a certificate for the server that is an authority of its own."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, HOST)])
+    now = datetime.datetime.now(datetime.UTC)
+    certificate = (
+        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+        .not_valid_before(now - datetime.timedelta(minutes=1))
+        .not_valid_after(now + datetime.timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName(HOST)]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    encoding = serialization.Encoding.PEM
+    private = key.private_bytes(encoding, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    return {"tls.crt": certificate.public_bytes(encoding).decode(), "tls.key": private.decode()}
+
+
+def server(program: Path, image: str, certificate: dict[str, str]) -> list[dict[str, Any]]:
+    """The objects of a bucket's server, whose program lies on the node; the image gives it no more than folders."""
+    meta = {"namespace": SERVER, "name": "s3", "labels": {"app": "s3"}}
+    command = (
+        f"mkdir -p /data/files/backups /data/attributes && exec /program/{program.name} --port :$PORT"
+        " --cert /certificate/tls.crt --key /certificate/tls.key"
+        " --health /healthz posix --sidecar /data/attributes /data/files"
+    )
+    environment = {"ROOT_ACCESS_KEY": KEY, "ROOT_SECRET_KEY": KEY_SECRET, "PORT": str(PORT)}
+    return [
+        {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": SERVER}},
+        {
+            "apiVersion": "v1",
+            "kind": "Secret",
+            "type": "kubernetes.io/tls",
+            "metadata": meta,
+            "data": {file: base64.b64encode(text.encode()).decode() for file, text in certificate.items()},
+        },
+        {
+            "apiVersion": "v1",
+            "kind": "Service",
+            "metadata": meta,
+            "spec": {"selector": {"app": "s3"}, "ports": [{"port": PORT}]},
+        },
+        {
+            "apiVersion": "v1",
+            "kind": "Pod",
+            "metadata": meta,
+            "spec": {
+                "terminationGracePeriodSeconds": 1,
+                "containers": [
+                    {
+                        "name": "s3",
+                        "image": image,
+                        "command": ["sh", "-c", command],
+                        "env": [{"name": key, "value": value} for key, value in environment.items()],
+                        "readinessProbe": {
+                            "httpGet": {"scheme": "HTTPS", "port": PORT, "path": "/healthz"},
+                            "periodSeconds": 1,
+                        },
+                        "volumeMounts": [
+                            {"name": "program", "mountPath": "/program", "readOnly": True},
+                            {"name": "certificate", "mountPath": "/certificate", "readOnly": True},
+                            {"name": "data", "mountPath": "/data"},
+                        ],
+                    }
+                ],
+                "volumes": [
+                    {"name": "program", "hostPath": {"path": str(program.parent)}},
+                    {"name": "certificate", "secret": {"secretName": "s3"}},
+                    {"name": "data", "emptyDir": {}},
+                ],
+            },
+        },
+    ]
+
+
+@pytest.fixture(scope="module")
+def values(stack: Stack, kubectl: Kubectl) -> Iterator[dict[str, Any]]:
+    """The settings of a stack whose backups go to the bucket."""
+    if stack.settings["minikube_provider"] != "offline":
+        pytest.skip("the program of the bucket's server lies on this machine, which is the node in the offline build only")
+    image = stack.get("Deployment", "flask-app").spec.template.spec.containers[0].image
+    certificate = authority()
+    # Of a run that was broken off.
+    kubectl(f"delete namespace {NAMESPACE} {SERVER} --ignore-not-found --timeout=120s")
+    try:
+        objects = {"apiVersion": "v1", "kind": "List", "items": server(tools.build("versitygw"), image, certificate)}
+        kubectl("apply -f -", stdin=json.dumps(objects))
+        kubectl(f"-n {SERVER} wait pod s3 --for=condition=Ready --timeout=60s")
+        yield {
+            "stack_namespace": NAMESPACE,
+            "stack_ca_file": "",
+            "postgres_instances": 1,
+            "postgres_resources": SMALL,
+            "postgres_backup_repository": "s3",
+            "postgres_backup_s3_endpoint": f"{HOST}:{PORT}",
+            "postgres_backup_s3_bucket": "backups",
+            "postgres_backup_s3_region": "us-east-1",
+            "postgres_backup_s3_uri_style": "path",
+            "postgres_backup_s3_ca": certificate["tls.crt"],
+            "postgres_backup_s3_key": KEY,
+            "postgres_backup_s3_key_secret": KEY_SECRET,
+            "postgres_backup_encrypted": True,
+        }
+    finally:
+        kubectl(f"delete namespace {NAMESPACE} {SERVER} --ignore-not-found --wait=false")
+
+
+@pytest.fixture
+def sql(kubectl: Kubectl) -> Callable[[str], str]:
+    """Run a statement in that stack's database."""
+    psql = "psql -XAtq -v ON_ERROR_STOP=1 -U postgres -d app"
+    return lambda text: kubectl(f"-n {NAMESPACE} exec service/postgres -c postgres -- {psql} -c '{text}'").strip()
+
+
+def test_a_new_cluster_gets_its_rows_from_the_bucket(
+    site: Site, kubectl: Kubectl, values: dict[str, Any], sql: Callable[[str], str]
+) -> None:
+    """As docs/backups.md says: the bucket and the passphrase are all that is left of the stack before it."""
+    tags = ("--tags", "tls,postgres")
+    site(*tags, **values).succeeded()
+    sql("CREATE TABLE kept AS SELECT number, md5(number::text) AS text FROM generate_series(1, 5000) AS number")
+    wanted = sql("SELECT count(*), sum(hashtext(kept::text)) FROM kept")
+    # By the archive alone, since no backup follows.
+    sql("SELECT pg_switch_wal()")
+    until(lambda: sql("SELECT last_archived_wal >= pg_walfile_name(pg_current_wal_lsn() - 1) FROM pg_stat_archiver") == "t")
+    encoded = kubectl(f"-n {NAMESPACE} get secret postgres-backup -o jsonpath={{.data.PGBACKREST_REPO1_CIPHER_PASS}}")
+    kubectl(f"delete namespace {NAMESPACE} --timeout=120s")
+
+    values = {**values, "postgres_backup_passphrase": base64.b64decode(encoded).decode()}
+    stopped = site(*tags, **values)
+    assert stopped.code == 2
+    assert "do not match the database" in stopped.output
+    site(playbook="playbooks/restore.yml", restore_unarchived=True, **values).succeeded()
+    assert sql("SELECT count(*), sum(hashtext(kept::text)) FROM kept") == wanted
+    again = site(*tags, **values).succeeded()
+    assert again.changed == 0, again.output[-4000:]
+
+
+def test_a_key_that_the_bucket_refuses(site: Site, kubectl: Kubectl, values: dict[str, Any]) -> None:
+    kubectl(f"delete namespace {NAMESPACE} --ignore-not-found --timeout=120s")
+    run = site("--tags", "tls,postgres", **{**values, "postgres_backup_s3_key_secret": "another"})
+    assert run.code == 2
+    assert "SignatureDoesNotMatch" in run.output
