@@ -15,9 +15,9 @@ export UV_LINK_MODE := hardlink
 unexport PYTHONDONTWRITEBYTECODE
 export ANSIBLE_FORCE_COLOR ?= $(shell test -t 1 && echo 1 || echo 0)
 
-.PHONY: help deploy rotate status report backup restore psql logs test lint test-app test-roles test-stack fuzz bench drill sbom docs destroy
+.PHONY: help deploy rotate status report backup restore psql logs test lint test-app test-roles test-stack test-issuer fuzz bench drill sbom docs destroy
 help: ## List these commands
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-11s %s\n", $$1, $$2}'
 
 # The last line of a failed installation, below what Python, pip or uv says.
 UNINSTALLED := { echo "make: the Python packages could not be installed, for the reason above: PyPI, or the index in PIP_INDEX_URL and UV_DEFAULT_INDEX, must be reachable (by a proxy: HTTPS_PROXY), and the disk have 1 GB free" >&2; exit 1; }
@@ -142,6 +142,9 @@ test-roles: $(VENV)/dev.stamp $(VENV)/tools.stamp ## Test each role alone on the
 
 test-stack: $(VENV)/dev.stamp $(VENV)/tools.stamp $(VENV_APP)/dev.stamp $(VENV_CHECKOV)/stamp ## Test the running stack from outside
 	@pytest $(ARGS)
+
+test-issuer: $(VENV)/dev.stamp $(VENV)/tools.stamp ## Test certificates from cert-manager, whose controllers are built for it
+	@BUILD_CERT_MANAGER=1 pytest -s tests/test_issuer.py $(ARGS)
 
 fuzz: $(VENV)/dev.stamp $(VENV_APP)/dev.stamp ## Call the running service with 10,000 generated requests
 	@FUZZ_EXAMPLES=1500 pytest -s tests/test_fuzz.py $(ARGS)

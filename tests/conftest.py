@@ -306,6 +306,38 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Run]:
     return run
 
 
+@pytest.fixture(scope="session")
+def refuse(
+    site: Callable[..., Run], stack: Stack, tmp_path_factory: pytest.TempPathFactory
+) -> Callable[..., dict[str, list[str]]]:
+    """Run site.yml over machines with wrong settings, and return what it says to each; nothing may be touched."""
+
+    def run(machines: dict[str, dict[str, Any]], env: dict[str, str] | None = None) -> dict[str, list[str]]:
+        inventory = tmp_path_factory.mktemp("refused") / "hosts.json"
+        local = {"ansible_connection": "local", "ansible_python_interpreter": "{{ ansible_playbook_python }}"}
+        inventory.write_text(json.dumps({"stack": {"children": {"refused": {"hosts": machines, "vars": local}}}}))
+        before = stack.versions()
+        as_json = {
+            "ANSIBLE_STDOUT_CALLBACK": "ansible.posix.json",
+            "ANSIBLE_JSON_INDENT": "0",
+            "ANSIBLE_CALLBACKS_ENABLED": "ansible.posix.json",
+        }
+        result = site("-i", str(inventory), "--limit", "refused", env={**as_json, **(env or {})})
+        assert result.code == 2, result.output[-3000:]
+        assert stack.versions() == before, "something was touched"
+        document = json.loads(result.output[result.output.index("{") : result.output.rindex("}") + 1])
+        messages: dict[str, list[str]] = {}
+        for play in document["plays"]:
+            for task in play["tasks"]:
+                for host, said in task["hosts"].items():
+                    if said.get("failed"):
+                        failed = [said, *(item for item in said.get("results", []) if item.get("failed"))]
+                        messages.setdefault(host, []).extend(str(item.get("msg")) for item in failed)
+        return messages
+
+    return run
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """What takes parts of the stack down comes last."""
     items.sort(key=lambda item: item.get_closest_marker("disruptive") is not None)

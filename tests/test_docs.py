@@ -37,6 +37,13 @@ ELSEWHERE = {
     ),
     "kubectl exec -it deployment/postgres-restored -- psql -U postgres -d app": "test_backup.py asks such a database",
     "kubectl delete namespace notes": "test_own_app.py takes its stack away like this",
+    "python3 -c 'import json, secrets; print(json.dumps({name: secrets.token_hex(20) for name in (": (
+        "test_vault.py does this to a server of its own"
+    ),
+    "export VAULT_TOKEN=$(bao token create -policy=stack -ttl=1h -field=token)": "test_vault.py logs in like this",
+    "openssl rand -hex 20 | tr -d '\\n' | bao kv patch -mount=secret flask-postgres pgadmin_password=-": (
+        "test_vault.py changes a value like this"
+    ),
     "python3 -m venv .venv && . .venv/bin/activate": "app/tests run the service on a database of their own",
 }
 

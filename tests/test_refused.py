@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from typing import Any
 
 import pytest
-from conftest import Run, Stack
+from conftest import Run
 
 # What a machine of the inventory sets wrongly; the setting is the name up to the dot.
 WRONG: dict[str, dict[str, Any]] = {
@@ -15,6 +14,11 @@ WRONG: dict[str, dict[str, Any]] = {
     "minikube_memory_mb": {"minikube_memory_mb": 100_000_000},
     "minikube_provider": {"minikube_provider": "cloud"},
     "stack_namespace": {"stack_namespace": "Not_A_Name"},
+    "vault_url": {"vault_url": "https://127.0.0.1:1"},
+    "vault_url.plain": {"vault_url": "http://127.0.0.1:8200"},
+    "vault_ca_file": {"vault_url": "https://127.0.0.1:1", "vault_ca_file": "/nonexistent"},
+    "vault_mount": {"vault_url": "https://127.0.0.1:1", "vault_mount": "/secret"},
+    "vault_path": {"vault_url": "https://127.0.0.1:1", "vault_path": ""},
     "tls_hosts": {"stack_app_host": "App.example.com"},
     "tls_certificate_days": {"tls_certificate_days": "a year"},
     "postgres_storage_size": {"postgres_storage_size": "five"},
@@ -43,37 +47,9 @@ WRONG: dict[str, dict[str, Any]] = {
 
 
 @pytest.fixture(scope="module")
-def refusals(site: Callable[..., Run], stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[str]]:
+def refusals(refuse: Callable[..., dict[str, list[str]]]) -> dict[str, list[str]]:
     """The messages of one run over as many machines as there are wrong settings, by machine."""
-    folder = tmp_path_factory.mktemp("refused")
-    inventory = folder / "hosts.json"
-    local = {"ansible_connection": "local", "ansible_python_interpreter": "{{ ansible_playbook_python }}"}
-    inventory.write_text(
-        json.dumps({"stack": {"children": {"refused": {"hosts": WRONG, "vars": local}}}}), encoding="utf-8"
-    )
-    before = stack.versions()
-    run = site(
-        "-i",
-        str(inventory),
-        "--limit",
-        "refused",
-        env={
-            "ANSIBLE_STDOUT_CALLBACK": "ansible.posix.json",
-            "ANSIBLE_JSON_INDENT": "0",
-            "ANSIBLE_CALLBACKS_ENABLED": "ansible.posix.json",
-        },
-    )
-    assert run.code == 2, run.output[-3000:]
-    assert stack.versions() == before, "something was touched"
-    document = json.loads(run.output[run.output.index("{") : run.output.rindex("}") + 1])
-    messages: dict[str, list[str]] = {}
-    for play in document["plays"]:
-        for task in play["tasks"]:
-            for host, result in task["hosts"].items():
-                if result.get("failed"):
-                    failed = [result, *(item for item in result.get("results", []) if item.get("failed"))]
-                    messages.setdefault(host, []).extend(str(item.get("msg")) for item in failed)
-    return messages
+    return refuse(WRONG)
 
 
 @pytest.mark.parametrize("machine", WRONG)

@@ -1,9 +1,10 @@
-"""Programs in Go that measurements and checks call, built from their modules and kept in the cache."""
+"""Programs in Go that measurements, checks and tests call, built from their modules and kept in the cache."""
 
 from __future__ import annotations
 
 import fcntl
 import os
+import shutil
 import sys
 from pathlib import Path
 from typing import Any
@@ -13,10 +14,13 @@ from plugins.action.offline_build import Artifact, Builder, steps
 ROOT = Path(__file__).parents[1]
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "flask-postgres-stack" / "tools"
 PACKAGES = {
+    "cert-manager": ".",
     "kube-score": "github.com/zegl/kube-score/cmd/kube-score",
     "vegeta": "github.com/tsenart/vegeta/v12",
     "versitygw": "github.com/versity/versitygw/cmd/versitygw",
 }
+# Folders of modules, as Go's module cache names them, that are kept beside the program.
+KEPT = {"cert-manager": "github.com/cert-manager/cert-manager@v1.21.2/deploy/crds"}
 # The toolchain of the offline cluster, which is not kept.
 TOOLCHAIN = {
     "name": "go",
@@ -27,17 +31,28 @@ TOOLCHAIN = {
 }
 
 
+def _artifacts() -> dict[str, Artifact]:
+    known: dict[str, Artifact] = {}
+    known["go"] = Artifact(TOOLCHAIN, ROOT / "roles" / "offline" / "files", CACHE, known)
+    for tool, package in PACKAGES.items():
+        recipe: dict[str, Any] = {"name": tool, "kind": "go", "source": tool, "needs": ["go"], "package": package}
+        known[tool] = Artifact(recipe, ROOT / "tools", CACHE, known)
+    return known
+
+
+def find(name: str) -> Path | None:
+    """Return the binary of a program, if the cache has it of this version."""
+    artifact = _artifacts()[name]
+    return artifact.path if artifact.exists else None
+
+
 def build(name: str) -> Path:
     """Return the binary of a program, built when the cache has none of this version.
 
     Raises:
         plugins.action.offline_build.BuildError: It cannot be built; the message is a line that says why.
     """
-    known: dict[str, Artifact] = {}
-    known["go"] = Artifact(TOOLCHAIN, ROOT / "roles" / "offline" / "files", CACHE, known)
-    for tool, package in PACKAGES.items():
-        recipe: dict[str, Any] = {"name": tool, "kind": "go", "source": tool, "needs": ["go"], "package": package}
-        known[tool] = Artifact(recipe, ROOT / "tools", CACHE, known)
+    known = _artifacts()
     CACHE.mkdir(parents=True, exist_ok=True)
     with (CACHE / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -46,5 +61,8 @@ def build(name: str) -> Path:
         for position, artifact in steps(plan):
             builder.build(artifact, position)
         if plan:
+            if name in KEPT:
+                kept = known[name].folder / Path(KEPT[name]).name
+                shutil.copytree(CACHE / "go" / "mod" / KEPT[name], kept, copy_function=shutil.copyfile)
             builder.prune(list(known.values()))
     return known[name].path
