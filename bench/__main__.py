@@ -26,7 +26,7 @@ from openshift.dynamic.exceptions import NotFoundError
 import tools
 from plugins.action.offline_build import BuildError
 
-from . import latency
+from . import latency, pooler
 from .objects import read
 
 ROOT = Path(__file__).parents[1]
@@ -139,6 +139,18 @@ class Bench:
             return
         run(*self.kubectl, "delete", "namespace", NAMESPACE, "--wait=true", "--timeout=180s")
 
+    def pooler(self) -> list[pooler.Comparison]:
+        """Reads a second of a second stack's database, directly and over its pooler."""
+        with self.namespace():
+            run(*playbook("site.yml", "--tags", "tls,postgres", **OTHER_STACK, **pooler.STACK))
+            statefulsets = self.client.resources.get(api_version="apps/v1", kind="StatefulSet")
+            image = statefulsets.get(name="postgres", namespace=NAMESPACE).spec.template.spec.containers[0].image
+            run(*self.kubectl, "apply", "-f", "-", text=pooler.pod(NAMESPACE, image))
+            run(*self.kubectl, "-n", NAMESPACE, "wait", "pod/bench", "--for=condition=Ready", "--timeout=60s")
+            pgbench = pooler.Pgbench(self.kubectl, NAMESPACE)
+            pgbench.prepare()
+            return pgbench.compare()
+
     def offline_build(self) -> tuple[float, float] | None:
         """Minutes of the last build of each artifact together, and GB that are kept; None where nothing was built."""
         cache = Path(self.settings["offline_cache_dir"])
@@ -198,6 +210,8 @@ def main() -> int:
     else:
         reached.append(report(figure, p99, P99_AT_HALF_OF_THE_PEAK_MS, f"({rate:.0f} requests a second)"))
         reached.append(report("requests that failed at that rate", failed, 0))
+    for comparison in bench.pooler():
+        print(comparison, flush=True)
     built = bench.offline_build()
     if built:
         reached.append(report("offline build of everything, minutes", built[0], MINUTES_OF_THE_OFFLINE_BUILD))
