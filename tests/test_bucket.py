@@ -108,7 +108,7 @@ def server(program: Path, image: str, certificate: dict[str, str]) -> list[dict[
 def values(stack: Stack, kubectl: Kubectl) -> Iterator[dict[str, Any]]:
     """The settings of a stack whose backups go to the bucket."""
     if stack.settings["minikube_provider"] != "offline":
-        pytest.skip("the program of the bucket's server lies on this machine, which is the node in the offline build only")
+        pytest.skip("the bucket's server lies on this machine, which is the node in the offline build only")
     image = stack.get("Deployment", "flask-app").spec.template.spec.containers[0].image
     certificate = authority()
     # Of a run that was broken off.
@@ -153,7 +153,8 @@ def test_a_new_cluster_gets_its_rows_from_the_bucket(
     wanted = sql("SELECT count(*), sum(hashtext(kept::text)) FROM kept")
     # By the archive alone, since no backup follows.
     sql("SELECT pg_switch_wal()")
-    until(lambda: sql("SELECT last_archived_wal >= pg_walfile_name(pg_current_wal_lsn() - 1) FROM pg_stat_archiver") == "t")
+    archived = "SELECT last_archived_wal >= pg_walfile_name(pg_current_wal_lsn() - 1) FROM pg_stat_archiver"
+    until(lambda: sql(archived) == "t")
     encoded = kubectl(f"-n {NAMESPACE} get secret postgres-backup -o jsonpath={{.data.PGBACKREST_REPO1_CIPHER_PASS}}")
     kubectl(f"delete namespace {NAMESPACE} --timeout=120s")
 

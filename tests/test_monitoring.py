@@ -136,7 +136,7 @@ def test_the_cases_of_the_rules(kubectl: Kubectl) -> None:
     """Both files as they are, read by the promtool of the version that runs."""
     write = shlex.quote("mkdir -p ${0%/*} && cat > $0")
     for path in (RULES, CASES):
-        place = f"/tmp/case/{path.relative_to(ROOT)}"  # noqa: S108 - in the container
+        place = f"/tmp/case/{path.relative_to(ROOT)}"
         kubectl(f"exec -i prometheus-0 -- sh -c {write} {place}", stdin=path.read_text())
     assert "SUCCESS" in kubectl("exec prometheus-0 -- promtool test rules /tmp/case/tests/rules.yml")
 

@@ -1,7 +1,7 @@
 """Write numbered rows while the command in the arguments runs, over a new connection whenever one is lost.
 
-It runs in a pod; libpq's parameters come from the environment. What it prints are the rows that were acknowledged and are
-not there, the servers that took rows, and the longest time in seconds in which none was acknowledged.
+It runs in a pod; libpq's parameters come from the environment. What it prints are the rows that were acknowledged and
+are not there, the servers that took rows, and the longest time in seconds in which none was acknowledged.
 """
 
 import json
