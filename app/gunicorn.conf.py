@@ -53,10 +53,11 @@ def when_ready(_: Any) -> None:
     gc.freeze()
 
 
-def post_worker_init(_: Any) -> None:
-    """Serve the metrics from every worker."""
+def post_worker_init(worker: Any) -> None:
+    """Serve the metrics from every worker, and connect to the database before the first request."""
     metrics.APP_INFO.labels(_settings.app_version).set(1)
     metrics.serve(_settings.metrics_port)
+    worker.wsgi.extensions["database"].fill()
 
 
 def child_exit(_: Any, worker: Any) -> None:

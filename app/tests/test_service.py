@@ -77,6 +77,17 @@ def test_one_json_line_a_request(service: Service) -> None:
     assert (second["path"], second["status"]) == ("/nowhere", 404)
 
 
+def test_the_pool_is_full_before_the_first_request(server: Server, environ: dict[str, str], tmp_path: Path) -> None:
+    opened = f"SELECT count(*) FROM pg_stat_activity WHERE datname = '{environ['DB_NAME']}' AND application_name <> ''"
+    with run_service({**environ, "DB_POOL_SIZE": "3", "WEB_CONCURRENCY": "2"}, tmp_path):
+        until(lambda: server.execute(opened) == [(6,)])
+
+
+def test_it_starts_without_a_database(environ: dict[str, str], tmp_path: Path) -> None:
+    with run_service({**environ, "DB_PORT": "1"}, tmp_path) as service:
+        assert service.get("/api/data").status_code == 503
+
+
 def test_a_request_under_way_is_answered_when_the_service_stops(
     server: Server, environ: dict[str, str], tmp_path: Path
 ) -> None:

@@ -12,6 +12,7 @@ import re
 import select
 import threading
 from collections.abc import Sequence
+from contextlib import suppress
 from itertools import count
 from time import monotonic
 from typing import Any
@@ -165,8 +166,8 @@ extensions.set_wait_callback(wait)
 class Database:
     """The database as the service uses it: single statements, each its own transaction.
 
-    Connections are opened at first use, so after the fork of a worker process. All methods may be called from any
-    thread.
+    Connections are opened at first use or by `fill`, so after the fork of a worker process. All methods may be called
+    from any thread.
     """
 
     def __init__(self, settings: Settings, poolclass: type[Pool] = QueuePool) -> None:
@@ -177,6 +178,7 @@ class Database:
             poolclass: `sqlalchemy.pool.QueuePool`, or `sqlalchemy.pool.NullPool` to compare it with.
         """
         self._has_comments = settings.db_comments
+        self._pool_size = settings.db_pool_size
         self._deadline_s = settings.db_deadline_ms / 1000
         self._connect_timeout_s = settings.db_connect_timeout_s
         self._answered_at = 0.0
@@ -252,6 +254,18 @@ class Database:
         finally:
             if probing:
                 self._end_probe()
+
+    def fill(self) -> None:
+        """Open the pool's connections, as far as the server takes them now.
+
+        A process that is new has little time for handshakes once requests arrive.
+        """
+        opened: list[PoolProxiedConnection] = []
+        with suppress(psycopg2.Error, DeadlineError):
+            while len(opened) < self._pool_size:
+                opened.append(self._pool.connect())
+        for pooled in opened:
+            pooled.close()
 
     def close(self) -> None:
         """Close the connections that are not in use."""
