@@ -128,7 +128,9 @@ class Judge:
 
     def primary(self, primary: dict[str, Any]) -> Iterator[dict[str, Any]]:
         psql = f"{self.kubectl} exec service/postgres -- psql -U postgres -c"
-        used, limit = primary.get("connections", 0), primary.get("connections_limit", 0)
+        limit = primary.get("connections_limit", 0)
+        # The superuser may be in those that are reserved.
+        used = min(primary.get("connections", 0), limit)
         if used * 100 > limit * self.limits["connections_percent"]:
             ask = "SELECT usename, state, count(*) FROM pg_stat_activity GROUP BY 1, 2 ORDER BY 3 DESC"
             yield problem(f"{used} of {limit} connections of the database are in use", f'{psql} "{ask}"')
