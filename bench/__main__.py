@@ -139,7 +139,7 @@ class Bench:
             return
         run(*self.kubectl, "delete", "namespace", NAMESPACE, "--wait=true", "--timeout=180s")
 
-    def pooler(self) -> list[pooler.Comparison]:
+    def pooler(self) -> Iterator[pooler.Comparison]:
         """Reads a second of a second stack's database, directly and over its pooler."""
         with self.namespace():
             run(*playbook("site.yml", "--tags", "tls,postgres", **OTHER_STACK, **pooler.STACK))
@@ -149,7 +149,7 @@ class Bench:
             run(*self.kubectl, "-n", NAMESPACE, "wait", "pod/bench", "--for=condition=Ready", "--timeout=60s")
             pgbench = pooler.Pgbench(self.kubectl, NAMESPACE)
             pgbench.prepare()
-            return pgbench.compare()
+            yield from pgbench.compare()
 
     def offline_build(self) -> tuple[float, float] | None:
         """Minutes of the last build of each artifact together, and GB that are kept; None where nothing was built."""

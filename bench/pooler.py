@@ -6,10 +6,13 @@ import json
 import re
 import statistics
 import subprocess
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 CLIENTS = (10, 100, 1000)
+# A run's time counts from its first connection, of which so many are made in a second.
 SECONDS = 5
+CONNECTIONS_PER_SECOND = 40
 ROUNDS = 3
 SCALE = 5
 HOSTS = {"direct": "postgres", "pooled": "postgres-pooler"}
@@ -98,11 +101,12 @@ class Pgbench:
         initialise = ["pgbench", "--initialize", "--quiet", f"--scale={SCALE}", f"--host={HOSTS['direct']}"]
         subprocess.run([*self._exec, *initialise], check=True, capture_output=True)
 
-    def compare(self) -> list[Comparison]:
+    def compare(self) -> Iterator[Comparison]:
         """Measure both sides in turn: for each number of clients, and with a new connection for each transaction."""
         cases = [(f"reads of {clients:,} clients", clients, "--protocol=prepared") for clients in CLIENTS]
         cases.append((f"reads of {CLIENTS[0]} clients that connect for each", CLIENTS[0], "--connect"))
-        return [self._compare(f"{name}, pooled over direct", clients, option) for name, clients, option in cases]
+        for name, clients, option in cases:
+            yield self._compare(f"{name}, pooled over direct", clients, option)
 
     def _compare(self, name: str, clients: int, option: str) -> Comparison:
         comparison = Comparison(name)
@@ -110,15 +114,16 @@ class Pgbench:
             for side, host in HOSTS.items():
                 if side not in comparison.refusals:
                     result = self._read(host, clients, option)
-                    if result.returncode:
+                    found = re.findall(r"^tps = ([\d.]+)", result.stdout, re.MULTILINE)
+                    if result.returncode or not found:
                         comparison.refusals[side] = self._reason(result.stderr)
                     else:
-                        found = re.findall(r"^tps = ([\d.]+)", result.stdout, re.MULTILINE)
                         comparison.rates[side].append(float(found[0]))
         return comparison
 
     def _read(self, host: str, clients: int, option: str) -> subprocess.CompletedProcess[str]:
-        load = [f"--client={clients}", "--jobs=2", f"--time={SECONDS}", option]
+        seconds = SECONDS + clients // CONNECTIONS_PER_SECOND
+        load = [f"--client={clients}", "--jobs=2", f"--time={seconds}", option]
         command = [*self._exec, "pgbench", "--no-vacuum", "--select-only", *load, f"--host={host}"]
         return subprocess.run(command, capture_output=True, text=True, check=False)
 
@@ -126,4 +131,4 @@ class Pgbench:
     def _reason(errors: str) -> str:
         """What the first error says; those that follow come from it."""
         found = re.findall(r"(?:FATAL|error): +(?!connection to server)(.*)", errors)
-        return found[0] if found else errors.strip()
+        return found[0] if found else errors.strip() or "no transaction"

@@ -20,7 +20,17 @@ from kubernetes.dynamic import DynamicClient
 from pygal.style import Style
 
 POINTS = 240
-STYLE = Style(background="transparent", plot_background="transparent", font_family="sans-serif")
+HOURS_OF_A_DAY = 24
+STYLE = Style(
+    background="transparent",
+    plot_background="transparent",
+    font_family="sans-serif",
+    guide_stroke_color="#ddd",
+    major_guide_stroke_color="#ccc",
+    guide_stroke_dasharray="none",
+    major_guide_stroke_dasharray="none",
+    no_data_font_size=16,
+)
 PAGE = """<!DOCTYPE html>
 <html lang="en">
 <meta charset="utf-8">
@@ -86,8 +96,8 @@ def asker(client: DynamicClient, namespace: str, start: float, end: float) -> Ca
     return ask
 
 
-def picture(panel: Panel, series: Series) -> str:
-    """A panel as SVG, to stand in a page."""
+def picture(panel: Panel, series: Series, moments: str) -> str:
+    """A panel as SVG, to stand in a page; times are written in the form ``moments``."""
     chart = pygal.DateTimeLine(
         title=panel.title,
         width=640,
@@ -102,7 +112,8 @@ def picture(panel: Panel, series: Series) -> str:
         include_x_axis=True,
         x_labels_major_count=6,
         show_minor_x_labels=False,
-        x_value_formatter=lambda moment: moment.strftime("%d.%m. %H:%M"),
+        truncate_label=-1,
+        x_value_formatter=lambda moment: moment.strftime(moments),
     )
     for name, points in sorted(series.items()):
         chart.add(name, points)
@@ -120,8 +131,9 @@ def main() -> None:
     end = time.time()
     client = DynamicClient(config.new_client_from_config(arguments.kubeconfig, arguments.context))
     ask = asker(client, arguments.namespace, end - arguments.hours * 3600, end)
+    moments = "%H:%M" if arguments.hours <= HOURS_OF_A_DAY else "%Y-%m-%d"
     try:
-        figures = [f"<figure>{picture(panel, ask(panel))}</figure>" for panel in PANELS]
+        figures = [f"<figure>{picture(panel, ask(panel), moments)}</figure>" for panel in PANELS]
     except ApiException as error:
         sys.exit(f"Prometheus of {arguments.namespace} does not answer: {error.reason}")
     arguments.output.mkdir(parents=True, exist_ok=True)

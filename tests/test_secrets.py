@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import datetime
 import json
 import os
 import subprocess
+import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -114,15 +116,29 @@ def test_images_built_here(stack: Stack, patterns: Path, kind: str, name: str) -
     assert not found_in(patterns, "docker", "save", image)
 
 
-def test_etcd(stack: Stack, patterns: Path, tmp_path: Path) -> None:
-    """Its database and its log, as they lie on the disk, and the key."""
+def test_etcd(stack: Stack, kubectl: Kubectl, patterns: Path, tmp_path: Path) -> None:
+    """Its database and its log as they lie on the disk hold what is written now, and a Secret only encrypted."""
     if stack.settings["minikube_provider"] != "offline":
         pytest.skip("only the offline build keeps etcd on this machine")
     cluster = Path("/var/lib/minikube")
-    assert (cluster / "certs" / "encryption.yaml").stat().st_mode & 0o777 == 0o600
-    files = [str(path) for path in (cluster / "etcd" / "member").rglob("*") if path.is_file()]
-    for text in ("k8s:enc:secretbox:", stack.get("ConfigMap", "pgadmin-config").data["settings.json"]):
-        seen = tmp_path / "seen"
-        seen.write_text(text)
-        assert found_in(seen, "cat", *files), "the search itself does not see what is there"
-    assert not found_in(patterns, "cat", *files)
+    key = (cluster / "certs" / "encryption.yaml").stat()
+    assert key.st_mode & 0o777 == 0o600
+
+    def written(text: str) -> bool:
+        wanted = tmp_path / "wanted"
+        wanted.write_text(text)
+        return found_in(wanted, "find", str(cluster / "etcd" / "member"), "-type", "f", "-exec", "cat", "{}", "+")
+
+    values = {"configmap": uuid.uuid4().hex, "secret generic": uuid.uuid4().hex}
+    try:
+        for kind, value in values.items():
+            kubectl(f"create {kind} seen-in-etcd --from-literal=value={value}")
+        assert written(values["configmap"]), "the search itself does not see what is there"
+        assert written("k8s:enc:secretbox:")
+        assert not written(values["secret generic"])
+    finally:
+        kubectl("delete --ignore-not-found configmap/seen-in-etcd secret/seen-in-etcd")
+    # What a cluster wrote before it had a key stays in its log for a while.
+    began = stack.resource("Namespace").get(name="kube-system").metadata.creationTimestamp
+    if key.st_mtime <= datetime.datetime.fromisoformat(began).timestamp():
+        assert not written(patterns.read_text())

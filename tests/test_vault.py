@@ -198,7 +198,9 @@ def test_a_value_changed_there_comes_with_the_next_run(
 
     assert load.failures == []
     after = stack.versions()
+    # The ConfigMap is where it is noted which logins the database has.
     assert {name for name in after if after[name] != before.get(name)} == {
+        "ConfigMap/postgres-config",
         "Secret/postgres-patroni",
         "Secret/postgres-secret",
     }
