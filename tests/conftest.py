@@ -56,6 +56,12 @@ class Run:
     def changed(self) -> int:
         return sum(int(count) for count in re.findall(r"\bchanged=(\d+)", self.output))
 
+    @property
+    def changes(self) -> list[str]:
+        """What was said of each task that changed something, with the difference if the run had ``--diff``."""
+        tasks = re.split(r"^(?=TASK|PLAY|RUNNING HANDLER)", self.output, flags=re.MULTILINE)
+        return [task for task in tasks if re.search(r"^changed: ", task, re.MULTILINE)]
+
     def succeeded(self) -> Run:
         assert self.code == 0, self.output[-6000:]
         return self
@@ -184,6 +190,11 @@ def console_connects(stack: Stack, kubectl: Callable[..., str]) -> bool:
     program = f"import psycopg; print(psycopg.connect({parameters!r}).execute('SELECT current_user').fetchone()[0])"
     line = f"exec deployment/pgadmin -- /venv/bin/python3 -c {shlex.quote(program)}"
     return kubectl(line).strip() == secret["DB_USER"]
+
+
+def has_synchronous_replica(sql: Callable[..., str]) -> bool:
+    """Whether what is written now would survive the loss of the primary."""
+    return sql("SELECT count(*) FROM pg_stat_replication WHERE sync_state IN ('sync', 'quorum')") != "0"
 
 
 MANAGED = [

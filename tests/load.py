@@ -45,8 +45,8 @@ class SteadyLoad:
                 if self._stopped.wait(max(0.0, due - time.monotonic())):
                     return
                 try:
-                    status = session.get(f"{self.stack.app_url}/api/data", timeout=10).status_code
-                    problem = "" if status == 200 else f"status {status}"
+                    answer = session.get(f"{self.stack.app_url}/api/data", timeout=10)
+                    problem = "" if answer.status_code == 200 else f"{answer.status_code} {answer.text[:500]}"
                 except requests.RequestException as error:
                     problem = repr(error)
                 with self._lock:

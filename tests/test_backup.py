@@ -7,13 +7,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from conftest import Run, Stack, until
+from conftest import Run, Stack, has_synchronous_replica, until
 
 pytestmark = pytest.mark.disruptive
 
 Kubectl = Callable[..., str]
-
-
 Site = Callable[..., Run]
 Sql = Callable[..., str]
 
@@ -27,7 +25,7 @@ def play(site: Site) -> Site:
 CHECKSUM = "SELECT count(*), md5(string_agg(data::text, ';' ORDER BY id)) FROM data"
 
 
-def test_rows_are_restored_to_a_moment(stack: Stack, play: Site, sql: Sql) -> None:
+def test_rows_are_restored_to_a_moment(stack: Stack, play: Site, site: Site, sql: Sql) -> None:
     """First beside the database, which stays as it is, then in its place."""
     rows = {stack.write(f"to be restored {number}"): f"to be restored {number}" for number in range(20)}
     wanted = sql(CHECKSUM)
@@ -48,6 +46,7 @@ def test_rows_are_restored_to_a_moment(stack: Stack, play: Site, sql: Sql) -> No
         assert stack.api(f"/api/data/{identifier}").json()["name"] == name
     assert stack.write("after the restore") not in rows
     assert "What was there before: -e restore_backup=" in " ".join(run.output.split())
+    assert site("--diff").succeeded().changes == []
 
 
 def test_a_replica_that_fell_behind_catches_up_from_the_archive(kubectl: Kubectl, sql: Sql) -> None:
@@ -67,7 +66,7 @@ def test_a_replica_that_fell_behind_catches_up_from_the_archive(kubectl: Kubectl
         kubectl(f"exec {replica} -c postgres -- sh -c 'kill -CONT {receiver}'")
     position = sql("SELECT pg_current_wal_lsn()")
     until(lambda: sql(f"SELECT pg_last_wal_replay_lsn() >= '{position}'", replica) == "t", 120)
-    until(lambda: sql("SELECT count(*) FROM pg_stat_replication WHERE sync_state IN ('sync', 'quorum')") == "1", 60)
+    until(lambda: has_synchronous_replica(sql), 60)
 
 
 def test_a_broken_repository_is_seen(kubectl: Kubectl, play: Site, sql: Sql) -> None:

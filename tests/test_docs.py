@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 import re
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 import yaml
-from conftest import ROOT, Stack, until
+from conftest import ROOT, Stack, has_synchronous_replica, until
 
 PAGES = [
     ROOT / "README.md",
@@ -68,10 +68,12 @@ def test_nothing_is_excused_that_is_not_there() -> None:
 @pytest.mark.parametrize(
     "block", RUN_HERE, ids=[f"{RUN_HERE[block]}: {block.splitlines()[0][:40]}" for block in RUN_HERE]
 )
-def test_commands_work_as_typed(stack: Stack, block: str) -> None:
+def test_commands_work_as_typed(stack: Stack, sql: Callable[..., str], block: str) -> None:
     if (stack.namespace, stack.app_url) != ("flask-postgres", "https://app.example.com"):
         pytest.skip("the pages use the names that a stack has by default")
+    # Some blocks restart what the next one looks at.
     until(stack.answers, 60)
+    until(lambda: has_synchronous_replica(sql), 60, "no replica is synchronous")
     result = subprocess.run(
         ["bash", "-euo", "pipefail", "-c", block],
         cwd=ROOT,

@@ -97,5 +97,5 @@ def test_the_stack_comes_up_and_stays(site: Site, stack: Stack, values: dict[str
         login = session.get(f"https://{values['stack_pgadmin_host']}/login", timeout=30)
         assert login.status_code == 200
     again = site(inventory="inventory/existing", **values).succeeded()
-    assert again.changed == 0, again.output[-4000:]
+    assert again.changes == []
     assert stack.answers(), "the stack beside it was disturbed"

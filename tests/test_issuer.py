@@ -120,7 +120,7 @@ def test_the_ingress_shows_what_cert_manager_issues(site: Site, stack: Stack, ku
         assert stack.session.get(f"{stack.app_url}/healthz", timeout=10, verify=str(certificate)).status_code == 200
         assert stack.secret("postgres-tls") == own
         again = site("--tags", "tls", tls_issuer=NAME).succeeded()
-        assert again.changed == 0, again.output[-4000:]
+        assert again.changes == []
 
         site("--tags", "tls").succeeded()
         until(lambda: issuer_of_served(stack) == f"{stack.namespace} CA", 15)

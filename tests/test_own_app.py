@@ -76,4 +76,4 @@ def test_the_same_by_its_image(site: Site, notes: Stack) -> None:
     run = site(
         "--tags", "flask_app", "-e", f"@{SETTINGS}", "-e", f"flask_app_image={image}", "-e", "flask_app_source=/none"
     ).succeeded()
-    assert run.changed == 0, run.output[-4000:]
+    assert run.changes == []

@@ -32,6 +32,8 @@ def test_no_request_fails_while_pods_come_and_go(stack: Stack, kubectl: Callable
         # Until the last request of the last old pod: what ends has to end well, too.
         until(lambda: len(everyone()) == wanted, 120, "the old pods are still there")
 
+    # What tests before this one have restarted takes the CPU that a new pod needs.
+    until(stack.is_settled, 120, "pods come and go")
     with steady_load(stack, PER_SECOND) as load:
         kubectl("rollout restart deployment flask-app")
         settled()
