@@ -35,15 +35,15 @@ NAMESPACE = "bench"
 SETTINGS = [
     "offline_cache_dir", "stack_app_host", "stack_ca_file", "stack_context", "stack_kubeconfig", "stack_namespace",
 ]  # fmt: skip
+SMALL = {"cpu": "25m", "memory": "128Mi"}
 OTHER_STACK = {
     "stack_namespace": NAMESPACE,
     "stack_app_host": "bench.example.com",
     "stack_pgadmin_host": "bench-pgadmin.example.com",
-    # Two stacks have to fit on two CPUs.
-    "postgres_resources": {
-        "requests": {"cpu": "50m", "memory": "256Mi"},
-        "limits": {"cpu": "500m", "memory": "512Mi"},
-    },
+    # Two stacks have to fit on two CPUs: less is asked for, and the limits are the defaults.
+    "postgres_resources": {"requests": SMALL, "limits": {"cpu": "500m", "memory": "512Mi"}},
+    "pgadmin_resources": {"requests": SMALL, "limits": {"cpu": "500m", "memory": "512Mi"}},
+    "flask_app_resources": {"requests": SMALL, "limits": {"cpu": "300m", "memory": "256Mi"}},
 }
 RATIO_OF_A_SECOND_DEPLOY = 4.0
 SECONDS_OF_A_SECOND_DEPLOY = 15.0

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import base64
-import datetime
 import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from certificates import self_signed
 from conftest import Run, Stack, until
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
 
 import tools
 
@@ -28,24 +25,6 @@ PORT = 7070
 KEY, KEY_SECRET = "made-up-key", "made-up-key-secret"
 CHECKSUM = "SELECT count(*), sum(hashtext(kept::text)) FROM kept"
 SMALL = {"requests": {"cpu": "20m", "memory": "64Mi"}, "limits": {"cpu": "1", "memory": "512Mi"}}
-
-
-def authority() -> dict[str, str]:
-    """A key, and a certificate for the server that is an authority of its own."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, HOST)])
-    now = datetime.datetime.now(datetime.UTC)
-    certificate = (
-        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
-        .not_valid_before(now - datetime.timedelta(minutes=1))
-        .not_valid_after(now + datetime.timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName(HOST)]), critical=False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .sign(key, hashes.SHA256())
-    )
-    encoding = serialization.Encoding.PEM
-    private = key.private_bytes(encoding, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    return {"tls.crt": certificate.public_bytes(encoding).decode(), "tls.key": private.decode()}
 
 
 def server(program: Path, image: str, certificate: dict[str, str]) -> list[dict[str, Any]]:
@@ -113,7 +92,7 @@ def values(stack: Stack, kubectl: Kubectl) -> Iterator[dict[str, Any]]:
     if stack.settings["minikube_provider"] != "offline":
         pytest.skip("the bucket's server lies on this machine, which is the node in the offline build only")
     image = stack.get("Deployment", "flask-app").spec.template.spec.containers[0].image
-    certificate = authority()
+    certificate = self_signed(HOST, HOST, is_authority=True)
     # Of a run that was broken off.
     kubectl(f"delete namespace {NAMESPACE} {SERVER} --ignore-not-found --timeout=120s")
     try:

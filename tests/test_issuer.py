@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime
 import json
 import os
 import ssl
@@ -12,10 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from certificates import self_signed
 from conftest import Run, Stack, until
 from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 import tools
@@ -52,28 +50,6 @@ def cert_manager(program: Path, stack: Stack, kubectl: Kubectl, site: Site) -> I
         kubectl(f"delete -f {definitions}")
 
 
-def authority() -> tuple[bytes, bytes]:
-    """A certificate and a key that may issue others."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, NAME)])
-    now = datetime.datetime.now(datetime.UTC)
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now)
-        .not_valid_after(now + datetime.timedelta(days=3650))
-        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
-        .sign(key, hashes.SHA256())
-    )
-    private = key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.TraditionalOpenSSL, serialization.NoEncryption()
-    )
-    return certificate.public_bytes(serialization.Encoding.PEM), private
-
-
 def issuer_of_served(stack: Stack) -> str:
     text = ssl.get_server_certificate((str(stack.settings["stack_app_host"]), 443), timeout=10)
     found = x509.load_pem_x509_certificate(text.encode())
@@ -108,9 +84,10 @@ def test_the_ingress_shows_what_cert_manager_issues(site: Site, stack: Stack, ku
     until(lambda: is_ready("False"), 30)
     assert f"tls_issuer is {NAME}: it is not ready: " in refused(site, stack)
 
+    authority = self_signed(NAME, is_authority=True, ends_in_days=3650)
+    for file, text in authority.items():
+        (tmp_path / file).write_text(text)
     certificate, key = tmp_path / "tls.crt", tmp_path / "tls.key"
-    for path, content in zip((certificate, key), authority(), strict=True):
-        path.write_bytes(content)
     try:
         kubectl(f"create secret tls {NAME} --cert={certificate} --key={key}")
         until(lambda: is_ready("True"), 30)

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import datetime
 import json
 import re
 import shlex
 import shutil
-import subprocess
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -18,11 +16,11 @@ from urllib.parse import quote
 import pytest
 import yaml
 from browser import OUTPUT
-from conftest import INVENTORY, ROOT, Run, Stack, until
+from certificates import self_signed
+from conftest import ROOT, Run, Stack, until
 from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
 from playwright.sync_api import sync_playwright
+from screen import status
 
 from report.__main__ import PANELS
 
@@ -212,17 +210,6 @@ def blocked_repository(_: Stack, kubectl: Kubectl) -> Iterator[None]:
 @contextmanager
 def ending_certificate(stack: Stack, kubectl: Kubectl) -> Iterator[None]:
     """The certificate of the ingress, by somebody else, that ends in five days."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "ends soon")])
-    now = datetime.datetime.now(datetime.UTC)
-    certificate = (
-        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
-        .not_valid_before(now)
-        .not_valid_after(now + datetime.timedelta(days=5))
-        .sign(key, hashes.SHA256())
-    )
-    encoding = serialization.Encoding.PEM
-    private = key.private_bytes(encoding, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
 
     def put(data: dict[str, str]) -> None:
         kubectl("patch secret tls-secret --patch-file /dev/stdin", stdin=json.dumps({"stringData": data}))
@@ -230,7 +217,7 @@ def ending_certificate(stack: Stack, kubectl: Kubectl) -> Iterator[None]:
         kubectl(f"annotate pods -l app=postgres --overwrite test/put={time.monotonic_ns()}")
 
     before = stack.secret("tls-secret")
-    after = {"tls.crt": certificate.public_bytes(encoding).decode(), "tls.key": private.decode()}
+    after = self_signed("ends soon", ends_in_days=5)
     try:
         put(after)
         yield
@@ -260,15 +247,8 @@ def test_an_alert_fires_and_ends(
     with cause(stack, kubectl):
         (found,) = until(lambda: firing(ask, alert), 90, f"{alert} does not fire")
         assert labels.items() <= found.items()
-        screen = subprocess.run(
-            ["make", "--silent", "status", f"INVENTORY={INVENTORY}"],
-            cwd=ROOT,
-            capture_output=True,
-            text=True,
-            timeout=120,
-            check=False,
-        )
-        assert screen.returncode == 2
-        assert f"! alert {alert} since " in screen.stdout
+        screen = status()
+        assert screen.code == 2
+        assert f"! alert {alert} since " in screen.text
     until(lambda: firing(ask, alert) == [], 120, f"{alert} does not end")
     until(stack.answers, 60)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-import datetime
+import json
 import re
 import shutil
 import ssl
@@ -12,11 +12,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from certificates import self_signed
 from conftest import ROOT, Run, Stack, until
 from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 
 Site = Callable[..., Run]
 Kubectl = Callable[..., str]
@@ -108,36 +106,10 @@ def test_a_tag_alone_does_its_part(site: Site, stack: Stack, tag: str, kind: str
 
 
 def test_own_certificate_and_hand_scaled_replicas_survive(site: Site, stack: Stack, kubectl: Kubectl) -> None:
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "a user's own")])
-    now = datetime.datetime.now(datetime.UTC)
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now)
-        .not_valid_after(now + datetime.timedelta(days=1))
-        .add_extension(
-            x509.SubjectAlternativeName([x509.DNSName(str(stack.settings["stack_app_host"]))]), critical=False
-        )
-        .sign(key, hashes.SHA256())
-    )
-    private = key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
-    data = {"tls.crt": certificate.public_bytes(serialization.Encoding.PEM), "tls.key": private}
-    kubectl(
-        "apply -f -",
-        stdin="\n".join(
-            [
-                "{apiVersion: v1, kind: Secret, type: kubernetes.io/tls, metadata: {name: tls-secret}, data: {",
-                ", ".join(f'"{entry}": {base64.b64encode(value).decode()}' for entry, value in data.items()),
-                "}}",
-            ]
-        ),
-    )
+    own = self_signed("a user's own", str(stack.settings["stack_app_host"]))
+    secret = {"apiVersion": "v1", "kind": "Secret", "type": "kubernetes.io/tls", "metadata": {"name": "tls-secret"}}
+    kubectl("apply -f -", stdin=json.dumps({**secret, "stringData": own}))
+    certificate = x509.load_pem_x509_certificate(own["tls.crt"].encode())
     kubectl("scale deployment flask-app --replicas=3")
     try:
         site(flask_app_replicas_kept=True).succeeded()

@@ -2,50 +2,22 @@
 
 from __future__ import annotations
 
-import base64
-import datetime
 import json
 import os
 import re
 import subprocess
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
-from conftest import INVENTORY, ROOT, Stack, until
+from certificates import self_signed
+from conftest import Stack, until
 from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
+from screen import Screen, status
 
 Kubectl = Callable[..., str]
-
-
-@dataclass(frozen=True)
-class Screen:
-    code: int
-    text: str
-    errors: str
-
-    @property
-    def document(self) -> dict[str, Any]:
-        found: dict[str, Any] = json.loads(self.text)
-        return found
-
-    @property
-    def urgent(self) -> list[dict[str, Any]]:
-        return [problem for problem in self.document["problems"] if problem["urgent"]]
-
-
-def status(**values: Any) -> Screen:
-    """Run `make status` as a person or cron does."""
-    command = ["make", "--silent", "status", f"INVENTORY={INVENTORY}"]
-    if values:
-        command.append(f"ARGS=-e '{json.dumps(values)}'")
-    result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
-    return Screen(result.returncode, result.stdout, result.stderr)
 
 
 def is_healthy() -> Screen:
@@ -236,24 +208,12 @@ def test_a_damaged_page(stack: Stack, kubectl: Kubectl, sql: Callable[..., str],
 @pytest.fixture
 def ending_certificate(stack: Stack, kubectl: Kubectl) -> Iterator[str]:
     """A Secret with a certificate, by somebody else, that ends in five days."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "ends soon")])
-    now = datetime.datetime.now(datetime.UTC)
-    certificate = (
-        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
-        .not_valid_before(now)
-        .not_valid_after(now + datetime.timedelta(days=5, hours=1))
-        .sign(key, hashes.SHA256())
-    )
-    encoding = serialization.Encoding.PEM
-    private = key.private_bytes(encoding, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    data = {"tls.crt": certificate.public_bytes(encoding), "tls.key": private}
     secret = {
         "apiVersion": "v1",
         "kind": "Secret",
         "type": "kubernetes.io/tls",
         "metadata": {"name": "ends-soon", "namespace": stack.namespace},
-        "data": {entry: base64.b64encode(value).decode() for entry, value in data.items()},
+        "stringData": self_signed("ends soon", ends_in_days=5.1),
     }
     try:
         kubectl("apply -f -", stdin=json.dumps(secret))
