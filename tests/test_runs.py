@@ -5,11 +5,13 @@ from __future__ import annotations
 import base64
 import json
 import re
+import shlex
 import shutil
 import ssl
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from certificates import self_signed
@@ -103,6 +105,27 @@ def test_a_tag_alone_does_its_part(site: Site, stack: Stack, tag: str, kind: str
         assert run.changes == []
     assert after == before
     until(stack.answers, 30)
+
+
+def test_what_somebody_has_changed_is_set_right(site: Site, stack: Stack, kubectl: Kubectl) -> None:
+    changes = {
+        ("Ingress", "pgadmin-ingress"): {
+            "metadata": {"annotations": {"nginx.ingress.kubernetes.io/proxy-body-size": "1m"}}
+        },
+        ("PodDisruptionBudget", "postgres"): {"spec": {"maxUnavailable": 0}},
+        ("Service", "postgres-ro"): {"spec": {"ports": [{"port": 5432, "name": "by-hand"}]}},
+    }
+
+    def seen() -> list[tuple[Any, Any]]:
+        found = [stack.get(*what).to_dict() for what in changes]
+        return [(item["spec"], item["metadata"]["annotations"]) for item in found]
+
+    before = seen()
+    for (kind, name), patch in changes.items():
+        kubectl(f"patch {kind} {name} -p {shlex.quote(json.dumps(patch))}")
+    assert all(now != then for now, then in zip(seen(), before, strict=True))
+    site("--tags", "postgres,pgadmin").succeeded()
+    assert seen() == before
 
 
 def test_own_certificate_and_hand_scaled_replicas_survive(site: Site, stack: Stack, kubectl: Kubectl) -> None:

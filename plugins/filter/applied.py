@@ -1,0 +1,66 @@
+"""Which manifests still have to be applied, by what the cluster has: a request for each of them takes its time."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Any
+
+import yaml
+
+DOCUMENTATION = r"""
+name: unapplied
+short_description: The definitions of manifests that the cluster does not have as they are
+description:
+  - Each is returned with the annotation C(flask-postgres-stack/applied), a hash of what was rendered. An object with
+    the same hash and with all that is in the definition needs no request. The hash tells when something is to be
+    removed, the comparison when somebody has changed something.
+  - What the API server writes in another way, such as a quantity of C(0.5), counts as a difference, and is applied.
+options:
+  _input: {type: list, elements: str, required: true, description: "Manifests, each of one document or more."}
+  objects: {type: dict, required: true, description: "What is there, by C(Kind/name). With nothing, all are due."}
+"""
+
+RETURN = r"""
+_value: {type: list, elements: dict, description: "Definitions to apply."}
+"""
+
+APPLIED = "flask-postgres-stack/applied"
+Object = dict[str, Any]
+
+
+def unapplied(manifests: list[str], objects: dict[str, Object]) -> list[Object]:
+    due = []
+    for definition in (found for text in manifests for found in yaml.safe_load_all(text) if found):
+        digest = hashlib.sha256(json.dumps(definition, sort_keys=True).encode()).hexdigest()[:16]
+        metadata = definition["metadata"]
+        metadata["annotations"] = {**(metadata.get("annotations") or {}), APPLIED: digest}
+        if not _has(objects.get(f"{definition['kind']}/{metadata['name']}"), definition):
+            due.append(definition)
+    return due
+
+
+def with_applied(objects: dict[str, Object], result: Object) -> dict[str, Object]:
+    """Put what a task of kubernetes.core.k8s has returned over what was there before it."""
+    results = [found["result"] for found in result["results"]] if "results" in result else [result]
+    return {**objects, **{f"{found['kind']}/{found['metadata']['name']}": found for found in results}}
+
+
+def _has(live: Any, wanted: Any) -> bool:
+    """Whether an object has what is wanted; beside that, it may have what the cluster or others have added."""
+    if wanted is None:
+        return True
+    if isinstance(wanted, dict):
+        return isinstance(live, dict) and all(_has(live.get(key), value) for key, value in wanted.items())
+    if isinstance(wanted, list):
+        return (
+            isinstance(live, list)
+            and len(live) == len(wanted)
+            and all(_has(ours, theirs) for ours, theirs in zip(live, wanted, strict=True))
+        )
+    return type(live) is type(wanted) and bool(live == wanted)
+
+
+class FilterModule:
+    def filters(self) -> dict[str, Any]:
+        return {"unapplied": unapplied, "with_applied": with_applied}
