@@ -19,8 +19,8 @@ HOSTS = {"direct": "postgres", "pooled": "postgres-pooler"}
 STACK = {
     "postgres_instances": 1,
     "postgres_backup_enabled": False,
-    # 100 direct clients do not fit into the default beside the database's own connections.
-    "postgres_parameters": {"max_connections": 130},
+    # 100 direct clients do not fit into the default beside the pooler's and the database's own connections.
+    "postgres_parameters": {"max_connections": 200},
     "postgres_pooler_enabled": True,
     "namespace_flows": [
         {"from": "bench", "to": "postgres", "ports": [5432]},

@@ -6,7 +6,7 @@ import hashlib
 import json
 from typing import Any
 
-import yaml
+from ansible.module_utils.common.yaml import yaml_load_all
 
 DOCUMENTATION = r"""
 name: unapplied
@@ -29,9 +29,10 @@ APPLIED = "flask-postgres-stack/applied"
 Object = dict[str, Any]
 
 
-def unapplied(manifests: list[str], objects: dict[str, Object]) -> list[Object]:
+def unapplied(manifests: list[str | None], objects: dict[str, Object]) -> list[Object]:
     due = []
-    for definition in (found for text in manifests for found in yaml.safe_load_all(text) if found):
+    # A template of which a condition has left nothing is None.
+    for definition in (found for text in filter(None, manifests) for found in yaml_load_all(str(text)) if found):
         digest = hashlib.sha256(json.dumps(definition, sort_keys=True).encode()).hexdigest()[:16]
         metadata = definition["metadata"]
         metadata["annotations"] = {**(metadata.get("annotations") or {}), APPLIED: digest}
