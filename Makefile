@@ -15,7 +15,7 @@ export UV_LINK_MODE := hardlink
 unexport PYTHONDONTWRITEBYTECODE
 export ANSIBLE_FORCE_COLOR ?= $(shell test -t 1 && echo 1 || echo 0)
 
-.PHONY: help deploy rotate status report backup restore psql logs test lint test-app test-roles test-stack test-issuer fuzz bench drill sbom docs destroy
+.PHONY: help deploy rotate status report dashboards backup restore psql logs test lint test-app test-roles test-stack test-issuer fuzz bench drill sbom docs destroy
 help: ## List these commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-11s %s\n", $$1, $$2}'
 
@@ -77,6 +77,9 @@ status: $(VENV)/deploy.stamp ## Show what runs and what is wrong; exit code 2 wh
 
 report: $(VENV)/deploy.stamp ## Draw what Prometheus has seen into one page (ARGS='-e report_hours=24')
 	@ansible-playbook -i $(INVENTORY) playbooks/report.yml $(ARGS)
+
+dashboards: $(VENV)/dev.stamp ## Write Grafana's dashboards anew from report/panels.py
+	@python -m report.dashboards roles/monitoring/files/dashboards
 
 backup: $(VENV)/deploy.stamp ## Make a backup now (ARGS='-e backup_type=full')
 	@ansible-playbook -i $(INVENTORY) playbooks/backup.yml $(ARGS)

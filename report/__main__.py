@@ -7,7 +7,6 @@ import json
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from html import escape
 from pathlib import Path
@@ -18,6 +17,8 @@ from kubernetes import config
 from kubernetes.client.exceptions import ApiException
 from kubernetes.dynamic import DynamicClient
 from pygal.style import Style
+
+from .panels import PANELS, Panel
 
 POINTS = 240
 HOURS_OF_A_DAY = 24
@@ -52,32 +53,6 @@ PAGE = """<!DOCTYPE html>
 Series = dict[str, list[tuple[datetime, float]]]
 
 
-@dataclass(frozen=True)
-class Panel:
-    """What a picture shows.
-
-    Attributes:
-        expression: In Prometheus' language.
-        label: The label that tells its lines apart; empty where there is one.
-    """
-
-    title: str
-    expression: str
-    label: str = ""
-
-
-PANELS = [
-    Panel("Requests a second", "service:requests:rate5m"),
-    Panel("Requests that end with an error, %", "100 * service:errors:ratio5m"),
-    Panel("One of a hundred requests takes longer, ms", "1000 * service:latency:p99"),
-    Panel("Connections of the database", "sum by (pod) (pg_stat_activity_count)", "pod"),
-    Panel("Replicas are behind, MB", "database:replica_lag:bytes / 1e6", "application_name"),
-    Panel("WAL on the volume, MB", "pg_wal_size_bytes / 1e6", "pod"),
-    Panel("Age of the last backup, hours", "database:backup:age_seconds / 3600"),
-    Panel("Disks in use, %", "100 * volume:used:ratio", "pod"),
-]
-
-
 def asker(client: DynamicClient, namespace: str, start: float, end: float) -> Callable[[Panel], Series]:
     """A function that asks Prometheus for the lines of a panel."""
     times = {"start": start, "end": end, "step": max(1, int((end - start) / POINTS))}
@@ -87,7 +62,7 @@ def asker(client: DynamicClient, namespace: str, start: float, end: float) -> Ca
         path = f"{proxy}?{urlencode({'query': panel.expression, **times})}"
         found = json.loads(client.request("GET", path, serialize=False).data)["data"]["result"]
         return {
-            item["metric"].get(panel.label, panel.title): [
+            item["metric"].get(panel.label, panel.heading): [
                 (datetime.fromtimestamp(at, UTC), float(value)) for at, value in item["values"] if value != "NaN"
             ]
             for item in found
@@ -99,7 +74,7 @@ def asker(client: DynamicClient, namespace: str, start: float, end: float) -> Ca
 def picture(panel: Panel, series: Series, moments: str) -> str:
     """A panel as SVG, to stand in a page; times are written in the form ``moments``."""
     chart = pygal.DateTimeLine(
-        title=panel.title,
+        title=panel.heading,
         width=640,
         height=280,
         style=STYLE,
@@ -133,7 +108,9 @@ def main() -> None:
     ask = asker(client, arguments.namespace, end - arguments.hours * 3600, end)
     moments = "%H:%M" if arguments.hours <= HOURS_OF_A_DAY else "%Y-%m-%d"
     try:
-        figures = [f"<figure>{picture(panel, ask(panel), moments)}</figure>" for panel in PANELS]
+        figures = [
+            f"<figure>{picture(panel, ask(panel), moments)}</figure>" for panels in PANELS.values() for panel in panels
+        ]
     except ApiException as error:
         sys.exit(f"Prometheus of {arguments.namespace} does not answer: {error.reason}")
     arguments.output.mkdir(parents=True, exist_ok=True)

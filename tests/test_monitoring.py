@@ -22,7 +22,8 @@ from cryptography import x509
 from playwright.sync_api import sync_playwright
 from screen import status
 
-from report.__main__ import PANELS
+from report import dashboards
+from report.panels import PANELS
 
 Kubectl = Callable[..., str]
 Site = Callable[..., Run]
@@ -174,7 +175,16 @@ def test_a_report_is_a_page_that_needs_nothing_else(
         browser.close()
     assert asked == [(tmp_path / "report.html").as_uri()]
     assert {title: lines for title, lines in drawn.items() if not lines} == {}
-    assert len(drawn) == len(PANELS)
+    assert len(drawn) == sum(map(len, PANELS.values()))
+
+
+@pytest.mark.parametrize("name", PANELS)
+def test_a_dashboard_asks_what_prometheus_knows(ask: Ask, name: str) -> None:
+    text = (ROOT / "roles" / "monitoring" / "files" / "dashboards" / f"{name}.json").read_text()
+    assert text == dashboards.document(name, PANELS[name]), "`make dashboards` writes it"
+    for panel in json.loads(text)["panels"]:
+        (target,) = panel["targets"]
+        assert ask(f"query?query={quote(target['expr'])}")["result"], target["expr"]
 
 
 @pytest.fixture(scope="module")
