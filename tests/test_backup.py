@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from conftest import Run, Stack, has_synchronous_replica, until
+from screen import status
 
 pytestmark = pytest.mark.disruptive
 
@@ -46,6 +47,7 @@ def test_rows_are_restored_to_a_moment(stack: Stack, play: Site, site: Site, sql
         assert stack.api(f"/api/data/{identifier}").json()["name"] == name
     assert stack.write("after the restore") not in rows
     assert "What was there before: -e restore_backup=" in " ".join(run.output.split())
+    assert status(status_format="json").document["backups"]["restored"] > moment
     assert site("--diff").succeeded().changes == []
 
 

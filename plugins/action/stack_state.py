@@ -47,6 +47,8 @@ METRICS_PORT = 9464
 PATRONI_PORT = 8008
 PROMETHEUS_PORT = 9090
 REQUESTS = re.compile(r"^http_request_duration_seconds_count\{(?P<labels>[^}]*)\} (?P<count>\S+)$", re.MULTILINE)
+# The annotation that playbooks/restore.yml leaves.
+RESTORED = "flask-postgres-stack/restored"
 STATUS_5XX = re.compile(r'\bstatus="5\d\d"')
 PRIMARY = """
 SELECT json_build_object(
@@ -326,6 +328,7 @@ class Reader:
         (stanza, *_) = json.loads(info)
         backups = sorted(stanza.get("backup", []), key=lambda backup: int(backup["timestamp"]["stop"]))
         last = backups[-1] if backups else None
+        (settings,) = self.cluster.items("api/v1", "configmaps", "?fieldSelector=metadata.name%3Dpostgres-backup")
         primary = self.primary
         return {
             "status": stanza["status"]["message"],
@@ -337,6 +340,8 @@ class Reader:
                 "time": datetime.datetime.fromtimestamp(last["timestamp"]["stop"], datetime.UTC).isoformat(),
                 "bytes": last["info"]["size"],
             },
+            # When one of them was last restored by playbooks/restore.yml, and answered.
+            "restored": settings["metadata"].get("annotations", {}).get(RESTORED),
             # Whether the last WAL segment that was archived came after the last that could not be.
             "archiving": primary and primary["archiving"],
         }  # fmt: skip
