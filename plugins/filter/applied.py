@@ -12,9 +12,9 @@ DOCUMENTATION = r"""
 name: unapplied
 short_description: The definitions of manifests that the cluster does not have as they are
 description:
-  - Each is returned with the annotation C(flask-postgres-stack/applied), a hash of what was rendered. An object with
-    the same hash and with all that is in the definition needs no request. The hash tells when something is to be
-    removed, the comparison when somebody has changed something.
+  - Each is returned with the annotation C(flask-postgres-stack/applied), a hash of the names of its fields. An object
+    with the same hash and with all that is in the definition needs no request. The comparison tells that a value is
+    another, the hash that a field is wanted no more.
   - What the API server writes in another way, such as a quantity of C(0.5), counts as a difference, and is applied.
 options:
   _input: {type: list, elements: str, required: true, description: "Manifests, each of one document or more."}
@@ -33,7 +33,7 @@ def unapplied(manifests: list[str | None], objects: dict[str, Object]) -> list[O
     due = []
     # A template of which a condition has left nothing is None.
     for definition in (found for text in filter(None, manifests) for found in yaml_load_all(str(text)) if found):
-        digest = hashlib.sha256(json.dumps(definition, sort_keys=True).encode()).hexdigest()[:16]
+        digest = hashlib.sha256(json.dumps(_shape(definition), sort_keys=True).encode()).hexdigest()[:16]
         metadata = definition["metadata"]
         metadata["annotations"] = {**(metadata.get("annotations") or {}), APPLIED: digest}
         if not _has(objects.get(f"{definition['kind']}/{metadata['name']}"), definition):
@@ -45,6 +45,13 @@ def with_applied(objects: dict[str, Object], result: Object) -> dict[str, Object
     """Put what a task of kubernetes.core.k8s has returned over what was there before it."""
     results = [found["result"] for found in result["results"]] if "results" in result else [result]
     return {**objects, **{f"{found['kind']}/{found['metadata']['name']}": found for found in results}}
+
+
+def _shape(value: Any) -> Any:
+    """A definition without its values: an autoscaler's number of replicas is one thing today and another tomorrow."""
+    if isinstance(value, dict):
+        return {key: _shape(found) for key, found in value.items()}
+    return [_shape(found) for found in value] if isinstance(value, list) else None
 
 
 def _has(live: Any, wanted: Any) -> bool:
