@@ -87,7 +87,7 @@ def test_a_server_added_by_hand_survives_a_restart(
     kubectl("rollout status deployment pgadmin --timeout=180s")
     # The ingress hears of the new pod a moment after the Deployment.
     until(lambda: stack.session.get(f"{stack.pgadmin_url}/login", timeout=10).status_code == 200)
-    # The page that is left sends the state of its tree, whose answer would begin another session beside that of the login.
+    # The page that is left sends the state of its tree, whose answer would begin a session beside that of the login.
     pgadmin.page.goto("about:blank")
     pgadmin.page.context.clear_cookies()
     pgadmin.login(*account)
