@@ -23,7 +23,7 @@ from openshift.dynamic import DynamicClient
 ROOT = Path(__file__).parents[1]
 INVENTORY = os.environ.get("INVENTORY", "inventory/minikube")
 SETTINGS = [
-    "minikube_managed", "minikube_provider", "offline_cache_dir", "stack_app_host", "stack_ca_file", "stack_context",
+    "minikube_provider", "stack_app_host", "stack_ca_file", "stack_context",
     "stack_image_delivery", "stack_image_registry", "stack_kubeconfig", "stack_namespace", "stack_pgadmin_host",
 ]  # fmt: skip
 
@@ -42,6 +42,21 @@ def until(condition: Callable[[], Any], seconds: float = 60, what: str = "") -> 
         if time.monotonic() > deadline:
             pytest.fail(f"not within {seconds:.0f} s: {problem}")
         time.sleep(0.25)
+
+
+def output(*command: str, environment: dict[str, str], stdin: str | None = None, seconds: float = 300) -> str:
+    """Run a command with more in its environment and return what it prints; an AssertionError says why it failed."""
+    result = subprocess.run(
+        command,
+        env={**os.environ, **environment},
+        input=stdin,
+        capture_output=True,
+        text=True,
+        timeout=seconds,
+        check=False,
+    )
+    assert result.returncode == 0, f"{shlex.join(command)}: {result.stderr}"
+    return result.stdout
 
 
 @dataclass(frozen=True)
@@ -257,17 +272,9 @@ def kubectl(settings: dict[str, Any]) -> Callable[..., str]:
     """Run a kubectl command line as typed and return what it prints."""
 
     def run(line: str, stdin: str | None = None) -> str:
-        result = subprocess.run(
-            ["kubectl", *shlex.split(line)],
-            env={**os.environ, "KUBECONFIG": settings["stack_kubeconfig"]},
-            input=stdin,
-            capture_output=True,
-            text=True,
-            timeout=300,
-            check=False,
+        return output(
+            "kubectl", *shlex.split(line), environment={"KUBECONFIG": settings["stack_kubeconfig"]}, stdin=stdin
         )
-        assert result.returncode == 0, f"kubectl {line}: {result.stderr}"
-        return result.stdout
 
     return run
 

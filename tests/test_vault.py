@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Run, Stack, until
+from conftest import Run, Stack, output, until
 from load import steady_load
 
 Site = Callable[..., Run]
@@ -49,17 +49,7 @@ class Server:
     def bao(self, *arguments: str, stdin: str | None = None) -> str:
         """Run its command line as the administrator and return what it prints."""
         environment = {"BAO_ADDR": self.url, "BAO_CACERT": str(self.ca_file), "BAO_TOKEN": self.root, "no_proxy": "*"}
-        result = subprocess.run(
-            ["bao", *arguments],
-            env={**os.environ, **environment},
-            input=stdin,
-            capture_output=True,
-            text=True,
-            timeout=30,
-            check=False,
-        )
-        assert result.returncode == 0, f"bao {' '.join(arguments)}: {result.stderr}"
-        return result.stdout.strip()
+        return output("bao", *arguments, environment=environment, stdin=stdin, seconds=30).strip()
 
     def put(self, path: str, values: dict[str, str]) -> None:
         self.bao("kv", "put", "-mount=secret", path, "-", stdin=json.dumps(values))
