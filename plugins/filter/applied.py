@@ -17,7 +17,7 @@ description:
     another, the hash that a field is wanted no more.
   - What the API server writes in another way, such as a quantity of C(0.5), counts as a difference, and is applied.
 options:
-  _input: {type: list, elements: str, required: true, description: "Manifests, each of one document or more."}
+  _input: {type: str, required: true, description: "Manifests, as the documents of a YAML text."}
   objects: {type: dict, required: true, description: "What is there, by C(Kind/name). With nothing, all are due."}
 """
 
@@ -29,10 +29,10 @@ APPLIED = "flask-postgres-stack/applied"
 Object = dict[str, Any]
 
 
-def unapplied(manifests: list[str | None], objects: dict[str, Object]) -> list[Object]:
+def unapplied(manifests: str, objects: dict[str, Object]) -> list[Object]:
     due = []
-    # A template of which a condition has left nothing is None.
-    for definition in (found for text in filter(None, manifests) for found in yaml_load_all(str(text)) if found):
+    # A document of which a condition has left nothing is None.
+    for definition in filter(None, yaml_load_all(str(manifests))):
         digest = hashlib.sha256(json.dumps(_shape(definition), sort_keys=True).encode()).hexdigest()[:16]
         metadata = definition["metadata"]
         metadata["annotations"] = {**(metadata.get("annotations") or {}), APPLIED: digest}
