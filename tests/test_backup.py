@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from conftest import Run, Stack, has_synchronous_replica, until
+from conftest import INVENTORY, ROOT, Run, Stack, has_synchronous_replica, until
 from screen import status
 
 pytestmark = pytest.mark.disruptive
@@ -23,11 +26,21 @@ def play(site: Site) -> Site:
     return lambda name, *arguments, **values: site(*arguments, playbook=f"playbooks/{name}.yml", seconds=500, **values)
 
 
+def break_off_a_restore(stack: Stack, moment: str) -> None:
+    """Kill one as soon as it has stopped the database."""
+    command = ["ansible-playbook", "-i", INVENTORY, "playbooks/restore.yml", "-e", json.dumps({"restore_time": moment})]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, start_new_session=True) as restore:
+        try:
+            until(lambda: stack.get("StatefulSet", "postgres").spec.replicas == 0, 60)
+        finally:
+            os.killpg(restore.pid, signal.SIGKILL)
+
+
 CHECKSUM = "SELECT count(*), md5(string_agg(data::text, ';' ORDER BY id)) FROM data"
 
 
 def test_rows_are_restored_to_a_moment(stack: Stack, play: Site, site: Site, sql: Sql) -> None:
-    """First beside the database, which stays as it is, then in its place."""
+    """First beside the database, which stays as it is, then in its place, where a first attempt is broken off."""
     rows = {stack.write(f"to be restored {number}"): f"to be restored {number}" for number in range(20)}
     wanted = sql(CHECKSUM)
     moment = sql("SELECT to_char(clock_timestamp() AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"')")
@@ -41,6 +54,10 @@ def test_rows_are_restored_to_a_moment(stack: Stack, play: Site, site: Site, sql
     finally:
         play("restore", restore_mode="remove_beside").succeeded()
 
+    break_off_a_restore(stack, moment)
+    refused = site("--tags", "postgres")
+    assert refused.code != 0
+    assert "was broken off: run it again" in " ".join(refused.output.split())
     run = play("restore", restore_time=moment).succeeded()
     assert sql(CHECKSUM) == wanted
     for identifier, name in rows.items():
