@@ -2,7 +2,8 @@
 
 Everything runs on this machine and talks over loopback: a PostgreSQL server of its own, the service under gunicorn as
 it is deployed, the same service without its pool, and ``wrk`` as load generator. In each round all candidates are
-measured one after the other; the figures are medians over the rounds.
+measured one after the other; the figures are medians over the rounds. Below them stands where the time of a request
+goes, as processor time of the service, which other load on the machine changes little.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +31,7 @@ from flask_postgres_app.settings import DatabaseSettings
 
 APP = Path(__file__).parents[1]
 ROUNDS = 5
+CLOCK_TICKS = os.sysconf("SC_CLK_TCK")
 
 POOL_TARGET = 12.0
 PGBENCH_TARGET = 0.20
@@ -50,9 +53,24 @@ def statement() -> str:
     return recorder.statement
 
 
+@dataclass(frozen=True)
+class Service:
+    """A variant of the service that runs under gunicorn, whose process has the workers as children."""
+
+    url: str
+    pid: int
+
+    def cpu_seconds(self) -> float:
+        """Processor time that the workers have used so far."""
+        workers = Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text().split()
+        # Fields 14 and 15 (proc_pid_stat(5)); the second is in parentheses, and may hold spaces.
+        fields = [Path(f"/proc/{worker}/stat").read_text().rpartition(")")[2].split() for worker in workers]
+        return sum(int(user) + int(system) for *_, user, system in (found[:13] for found in fields)) / CLOCK_TICKS
+
+
 @contextmanager
-def run_service(server: Server, application: str, folder: Path) -> Iterator[str]:
-    """Run a variant of the service under gunicorn and give its URL."""
+def run_service(server: Server, application: str, folder: Path) -> Iterator[Service]:
+    """Run a variant of the service under gunicorn."""
     port = free_port()
     environ = {
         **os.environ,
@@ -68,7 +86,7 @@ def run_service(server: Server, application: str, folder: Path) -> Iterator[str]
         )
     try:
         until(lambda: _answers(url))
-        yield url
+        yield Service(url, process.pid)
     finally:
         process.terminate()
         process.wait(40)
@@ -124,6 +142,13 @@ def measure(candidates: dict[str, Callable[[], float]]) -> dict[str, float]:
     return {name: statistics.median(values) for name, values in samples.items()}
 
 
+def cpu_us(service: Service, path: str, clients: int, seconds: int) -> float:
+    """Return the microseconds of processor time that the workers take for a request."""
+    before = service.cpu_seconds()
+    rate = wrk(service.url + path, clients, seconds)
+    return (service.cpu_seconds() - before) / (rate * seconds) * 1e6
+
+
 def row(name: str, value: str, target: str, reached: bool) -> str:
     """Return a line of the table."""
     return f"{name:<58} {value:>9} {target:>10}   {'reached' if reached else 'MISSED'}"
@@ -148,16 +173,29 @@ def main() -> int:
         migrate.upgrade(DatabaseSettings.from_environ(server.environ("postgres")))
         script = folder / "statement.sql"
         script.write_text(statement())
-        pooled = stack.enter_context(run_service(server, "flask_postgres_app:create_app()", folder))
-        unpooled = stack.enter_context(run_service(server, "bench.apps:connection_per_request()", folder))
+        pooled, unpooled, flask, gunicorn = (
+            stack.enter_context(run_service(server, application, folder))
+            for application in (
+                "flask_postgres_app:create_app()",
+                "bench.apps:connection_per_request()",
+                "bench.apps:no_service()",
+                "bench.apps:no_framework()",
+            )
+        )
         medians = measure(
             {
-                "data": lambda: wrk(f"{pooled}/api/data", clients, seconds),
-                "data, a connection per request": lambda: wrk(f"{unpooled}/api/data", clients, seconds),
-                "no database": lambda: wrk(f"{pooled}/healthz", clients, seconds),
+                "data": lambda: wrk(f"{pooled.url}/api/data", clients, seconds),
+                "data, a connection per request": lambda: wrk(f"{unpooled.url}/api/data", clients, seconds),
+                "no database": lambda: wrk(f"{pooled.url}/healthz", clients, seconds),
                 "pgbench": lambda: pgbench(server, script, clients, seconds),
             }
         )
+        layers = {
+            "gunicorn: HTTP, threads, the answer": cpu_us(gunicorn, "/", clients, seconds),
+            "Flask: a route, a response": cpu_us(flask, "/healthz", clients, seconds),
+            "the service: headers, metrics, a log line": cpu_us(pooled, "/healthz", clients, seconds),
+            "/api/data: arguments, the statement, JSON, an ETag": cpu_us(pooled, "/api/data", clients, seconds),
+        }
     print(f"{'':<58} {'measured':>9} {'target':>10}")
     data = medians["data"]
     missed = False
@@ -169,6 +207,11 @@ def main() -> int:
         ratio = data / medians[base]
         missed |= ratio < target
         print(row(name, f"{ratio:.2f}", f">= {target:.2f}", ratio >= target))
+    print(f"\n{'where the processor time of a request to /api/data goes':<58} {'us':>9}")
+    below = 0.0
+    for name, until_here in layers.items():
+        print(f"{name:<58} {until_here - below:>9.0f}")
+        below = until_here
     return int(missed)
 
 
