@@ -108,8 +108,12 @@ def main() -> None:
     ask = asker(client, arguments.namespace, end - arguments.hours * 3600, end)
     moments = "%H:%M" if arguments.hours <= HOURS_OF_A_DAY else "%Y-%m-%d"
     try:
+        # What is not read, such as another's nodes, has no picture.
         figures = [
-            f"<figure>{picture(panel, ask(panel), moments)}</figure>" for panels in PANELS.values() for panel in panels
+            f"<figure>{picture(panel, series, moments)}</figure>"
+            for panels in PANELS.values()
+            for panel in panels
+            if (series := ask(panel))
         ]
     except ApiException as error:
         sys.exit(f"Prometheus of {arguments.namespace} does not answer: {error.reason}")

@@ -41,4 +41,16 @@ PANELS = {
         Panel("Age of the last backup", "database:backup:age_seconds / 3600", "hours", "h"),
         Panel("Disks in use", "100 * volume:used:ratio", "%", "percent", "pod"),
     ],
+    "cluster": [
+        Panel("Requests with an error at the ingress", "100 * ingress:errors:ratio5m", "%", "percent", "ingress"),
+        Panel("Processors of the nodes in use", "100 * node:cpu:ratio", "%", "percent", "node"),
+        Panel("Memory of the nodes in use", "100 * node:memory:ratio", "%", "percent", "node"),
+        Panel(
+            "Memory of the pods",
+            'sum by (pod) (container_memory_working_set_bytes{container!=""}) / 1e6',
+            "MB",
+            "decmbytes",
+            "pod",
+        ),
+    ],
 }

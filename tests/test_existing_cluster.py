@@ -84,7 +84,7 @@ def test_the_account_is_held_to_its_namespace(values: dict[str, Any], stack: Sta
             kubectl(f"auth can-i {question} --kubeconfig {values['stack_kubeconfig']}")
 
 
-def test_the_stack_comes_up_and_stays(site: Site, stack: Stack, values: dict[str, Any]) -> None:
+def test_the_stack_comes_up_and_stays(site: Site, stack: Stack, kubectl: Kubectl, values: dict[str, Any]) -> None:
     run = site(inventory="inventory/existing", **values).succeeded()
     assert "minikube :" not in run.output
     with requests.Session() as session:
@@ -96,6 +96,8 @@ def test_the_stack_comes_up_and_stays(site: Site, stack: Stack, values: dict[str
         assert [row["name"] for row in session.get(f"{url}/data", timeout=10).json()["data"]] == ["Initial Record"]
         login = session.get(f"https://{values['stack_pgadmin_host']}/login", timeout=30)
         assert login.status_code == 200
+    with pytest.raises(AssertionError, match="NotFound"):
+        kubectl(f"get clusterrole {NAMESPACE}-prometheus")
     again = site(inventory="inventory/existing", **values).succeeded()
     assert again.changes == []
     assert stack.answers(), "the stack beside it was disturbed"

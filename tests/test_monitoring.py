@@ -61,6 +61,11 @@ def query(ask: Ask) -> Callable[[str], dict[str, float]]:
     return values
 
 
+def nodes(stack: Stack) -> list[Any]:
+    """The nodes whose kubelets are read."""
+    return list(stack.resource("Node").get().items) if stack.settings["monitoring_nodes"] else []
+
+
 def firing(ask: Ask, name: str) -> list[dict[str, str]]:
     """The labels of an alert that is firing."""
     alerts = ask("alerts")["alerts"]
@@ -75,7 +80,10 @@ def test_every_target_answers(ask: Ask, stack: Stack) -> None:
         "patroni": instances,
         "postgres": instances,
         "stack": instances | {"postgres-backup-0"},
+        "ingress": set(stack.settings["monitoring_ingress_targets"]),
+        "nodes": {node.metadata.name for node in nodes(stack)},
     }
+    expected = {job: names for job, names in expected.items() if names}
 
     def answer() -> bool:
         targets = ask("targets?state=active")["activeTargets"]
@@ -123,6 +131,76 @@ def test_it_knows_every_container(ask: Ask, stack: Stack) -> None:
         return True
 
     until(known, 60)
+
+
+def test_it_sees_the_requests_at_the_ingress(ask: Ask, stack: Stack) -> None:
+    if not stack.settings["monitoring_ingress_targets"]:
+        pytest.skip("the ingress controller is not read")
+    counted = quote('sum by (ingress) ({__name__=~"traefik_router_requests_total|nginx_ingress_controller_requests"})')
+
+    def count() -> dict[str, float]:
+        found = ask(f"query?query={counted}")["result"]
+        return {item["metric"]["ingress"]: float(item["value"][1]) for item in found}
+
+    before = count().get("app-ingress", 0)
+    for _ in range(20):
+        assert stack.answers()
+    until(lambda: count().get("app-ingress", 0) >= before + 20, 90)
+    # Of other stacks on the cluster there is nothing.
+    assert count().keys() <= {"app-ingress", "pgadmin-ingress"}
+
+
+def test_the_metrics_of_the_ingress_are_for_pods_alone(stack: Stack) -> None:
+    if stack.settings["minikube_provider"] != "offline":
+        pytest.skip("only Traefik has that port")
+    (target,) = stack.settings["monitoring_ingress_targets"]
+    assert stack.session.get(f"http://{target}/metrics", timeout=10).status_code == 403
+    # Nor does it lead to what is behind the ingress.
+    answer = stack.session.get(f"http://{target}/", headers={"Host": stack.settings["stack_app_host"]}, timeout=10)
+    assert answer.status_code == 404
+
+
+def test_it_sees_what_the_nodes_use(ask: Ask, stack: Stack) -> None:
+    if not nodes(stack):
+        pytest.skip("the nodes are not read")
+
+    def ratio(name: str) -> dict[str, float]:
+        found = ask(f"query?query={quote(name)}")["result"]
+        return {item["metric"]["node"]: float(item["value"][1]) for item in found}
+
+    def seen() -> bool:
+        for name in ("node:cpu:ratio", "node:memory:ratio"):
+            found = ratio(name)
+            assert found.keys() == {node.metadata.name for node in nodes(stack)}
+            assert all(0 < value < 1 for value in found.values()), found
+        return True
+
+    until(seen, 180)
+    # Of containers those of this namespace.
+    namespaces = quote('count by (namespace) (container_memory_working_set_bytes{id!="/"})')
+    found = ask(f"query?query={namespaces}")["result"]
+    assert [item["metric"] for item in found] == [{"namespace": stack.namespace}]
+
+
+def test_its_account_reads_of_the_cluster_the_nodes_metrics_alone(stack: Stack, kubectl: Kubectl) -> None:
+    account = f"--as=system:serviceaccount:{stack.namespace}:prometheus"
+
+    def may(question: str) -> bool:
+        try:
+            return kubectl(f"auth can-i {question} {account}").strip() == "yes"
+        except AssertionError:
+            return False
+
+    read = bool(nodes(stack))
+    if read:
+        # They go when the namespace does.
+        namespace = stack.resource("Namespace").get(name=stack.namespace)
+        for kind in ("clusterrole", "clusterrolebinding"):
+            found = json.loads(kubectl(f"get {kind} {stack.namespace}-prometheus -o json"))
+            assert [owner["uid"] for owner in found["metadata"]["ownerReferences"]] == [namespace.metadata.uid]
+    assert [may("list nodes"), may("get nodes --subresource=metrics")] == [read, read]
+    for question in ("get nodes --subresource=proxy", "get nodes", "list pods --all-namespaces", "get secrets"):
+        assert not may(question), question
 
 
 def test_its_login_reads_no_rows(stack: Stack, kubectl: Kubectl) -> None:

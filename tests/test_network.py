@@ -37,6 +37,8 @@ ALLOWED = {
     ("monitoring", "other-postgres:5432"),
     ("monitoring", "other-postgres:8008"),
     ("monitoring", "api-server"),
+    ("monitoring", "kubelet"),
+    ("monitoring", "ingress-metrics"),
     ("flask-app", "pooler:6432"),
     ("pooler", "postgres:5432"),
     ("pooler", "other-postgres:5432"),
@@ -56,10 +58,14 @@ ALLOWED = {
     ("outsider", "dns:53"),
     ("outsider", "prometheus:8000"),
     ("outsider", "node:443"),
+    ("outsider", "kubelet"),
+    ("outsider", "ingress-metrics"),
     ("prometheus", "api-server"),
     ("prometheus", "dns:53"),
     ("prometheus", "outsider:8000"),
     ("prometheus", "node:443"),
+    ("prometheus", "kubelet"),
+    ("prometheus", "ingress-metrics"),
 }
 PORTS = {
     "flask-app": [5000, 9464],
@@ -174,6 +180,11 @@ def targets(stack: Stack, kubectl: Kubectl, places: dict[str, Place]) -> dict[st
     server = slices.get(name="kubernetes", namespace="default")
     found["api-server"] = (server.endpoints[0].addresses[0], server.ports[0].port)
     found["node:443"] = (server.endpoints[0].addresses[0], 443)
+    if stack.settings["monitoring_nodes"]:
+        found["kubelet"] = (server.endpoints[0].addresses[0], 10250)
+    for target in stack.settings["monitoring_ingress_targets"]:
+        host, _, port = target.partition(":")
+        found["ingress-metrics"] = (host, int(port))
     # By the Service's address, as pods ask it: policies are for what it is translated to.
     found["dns:53"] = (kubectl("-n kube-system get service kube-dns -o jsonpath={.spec.clusterIP}").strip(), 53)
     return found
@@ -197,12 +208,13 @@ def test_exactly_the_flows_of_the_diagram_pass(
     kubectl: Kubectl, places: dict[str, Place], targets: dict[str, tuple[str, int]]
 ) -> None:
     # Within a pod nothing is filtered, so that a port which its own pod does not reach would prove nothing.
+    allowed = {(name, target) for name, target in ALLOWED if target in targets}
     own = {(name, f"{name}:{port}") for name, place in places.items() for port in place.ports}
 
     def passes() -> bool:
         found = connections(kubectl, places, targets)
         assert own <= found, f"nobody listens: {sorted(own - found)}"
-        missing, open_ = sorted(ALLOWED - found), sorted(found - own - ALLOWED)
+        missing, open_ = sorted(allowed - found), sorted(found - own - allowed)
         assert not missing, f"blocked: {missing}"
         assert not open_, f"open: {open_}"
         return True
