@@ -33,6 +33,7 @@ WRONG: dict[str, dict[str, Any]] = {
         "postgres_backup_s3_key_secret": "something",
     },
     "postgres_password": {"postgres_password": "two\nlines"},
+    "stack_gateway": {"stack_gateway": {"name": "shared"}},
     "pgadmin_email": {"pgadmin_email": "nobody"},
     "pgadmin_storage_size": {"pgadmin_storage_size": "1 GB"},
     "flask_app_replicas": {"flask_app_replicas": 0},
