@@ -128,6 +128,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--kubeconfig", required=True)
     parser.add_argument("--context", required=True)
     parser.add_argument("--namespace", required=True)
+    parser.add_argument("--host", required=True, help="the name of the service")
     parser.add_argument("--ca-file", required=True, help="the certificate of the authority to trust")
     parser.add_argument("--rounds", type=int, default=10, help="of each fault (default: 10)")
     parser.add_argument("--faults", nargs="+", choices=FAULTS, default=list(FAULTS), help="default: all")
@@ -145,7 +146,7 @@ def main() -> int:
     try:
         cluster = Cluster(arguments.kubeconfig, arguments.context, arguments.namespace)
         token = cluster.secret("flask-app-secret", "API_TOKEN")
-        service = Service(*cluster.ingress("app-ingress"), arguments.ca_file, token)
+        service = Service(arguments.host, cluster.address(arguments.host), arguments.ca_file, token)
         drill = Drill(cluster, service, arguments.writers)
         drill.prepare()
         for name in arguments.faults:

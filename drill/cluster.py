@@ -62,12 +62,13 @@ class Cluster:
         data = self.core.read_namespaced_secret(name, self.namespace).data or {}
         return base64.b64decode(data[key]).decode()
 
-    def ingress(self, name: str) -> tuple[str, str]:
-        """The host of an Ingress, and where it answers; the host again if the controller does not say."""
-        found = self._networking.read_namespaced_ingress(name, self.namespace)
-        host = str(found.spec.rules[0].host)
-        points = found.status.load_balancer.ingress or []
-        return host, next((str(point.ip or point.hostname) for point in points), host)
+    def address(self, host: str) -> str:
+        """Where a host answers; the host itself if no Ingress says, as where there is a Gateway."""
+        for found in self._networking.list_namespaced_ingress(self.namespace).items:
+            if found.spec.rules[0].host == host:
+                for point in found.status.load_balancer.ingress or []:
+                    return str(point.ip or point.hostname)
+        return host
 
     def pods(self) -> list[Any]:
         found = self.core.list_namespaced_pod(self.namespace, label_selector=SELECTOR).items
