@@ -29,6 +29,7 @@ ELSEWHERE = {
     "make deploy INVENTORY=inventory/existing ARGS='-e stack_image_repository=registry.example.com/team'": (
         "test_existing_cluster.py runs it; that registry is an example"
     ),
+    "make deploy INVENTORY=inventory/existing": "test_existing_cluster.py runs it with the settings of that page",
     "make deploy ARGS='-e stack_namespace=next -e stack_app_host=next.example.com"
     " -e stack_pgadmin_host=next-pgadmin.example.com'": "test_upgrade.py loads such a dump",
     "make drill ARGS='-e drill_rounds=3'": "test_drill.py plays the faults",
