@@ -25,7 +25,7 @@ INVENTORY = os.environ.get("INVENTORY", "inventory/minikube")
 SETTINGS = [
     "minikube_provider", "monitoring_ingress_targets", "monitoring_nodes", "stack_app_host", "stack_ca_file",
     "stack_context", "stack_image_delivery", "stack_image_registry", "stack_kubeconfig", "stack_namespace",
-    "stack_pgadmin_host",
+    "stack_pgadmin_host", "stack_versions",
 ]  # fmt: skip
 
 

@@ -15,12 +15,20 @@ ROOT = Path(__file__).parents[1]
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "flask-postgres-stack" / "tools"
 PACKAGES = {
     "cert-manager": ".",
+    # No program, but its module has the definitions of its kinds.
+    "gateway-api": "sigs.k8s.io/gateway-api/pkg/consts",
     "kube-score": "github.com/zegl/kube-score/cmd/kube-score",
     "vegeta": "github.com/tsenart/vegeta/v12",
     "versitygw": "github.com/versity/versitygw/cmd/versitygw",
 }
+OFFLINE = ROOT / "roles" / "offline" / "files"
+# Folders with another go.mod than the tool's own: Gateway API is as the offline cluster's Traefik knows it.
+MODULES = {"gateway-api": OFFLINE / "go" / "traefik"}
 # Folders of modules, as Go's module cache names them, that are kept beside the program.
-KEPT = {"cert-manager": "github.com/cert-manager/cert-manager@v1.21.2/deploy/crds"}
+KEPT = {
+    "cert-manager": "github.com/cert-manager/cert-manager@v1.21.2/deploy/crds",
+    "gateway-api": "sigs.k8s.io/gateway-api@v1.5.1/config/crd/standard",
+}
 # The toolchain of the offline cluster, which is not kept.
 TOOLCHAIN = {
     "name": "go",
@@ -33,10 +41,11 @@ TOOLCHAIN = {
 
 def _artifacts() -> dict[str, Artifact]:
     known: dict[str, Artifact] = {}
-    known["go"] = Artifact(TOOLCHAIN, ROOT / "roles" / "offline" / "files", CACHE, known)
+    known["go"] = Artifact(TOOLCHAIN, OFFLINE, CACHE, known)
     for tool, package in PACKAGES.items():
-        recipe: dict[str, Any] = {"name": tool, "kind": "go", "source": tool, "needs": ["go"], "package": package}
-        known[tool] = Artifact(recipe, ROOT / "tools", CACHE, known)
+        module = MODULES.get(tool, ROOT / "tools" / tool)
+        recipe: dict[str, Any] = {"name": tool, "kind": "go", "needs": ["go"], "package": package}
+        known[tool] = Artifact({**recipe, "source": module.name}, module.parent, CACHE, known)
     return known
 
 
