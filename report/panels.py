@@ -47,7 +47,7 @@ PANELS = {
         Panel("Memory of the nodes in use", "100 * node:memory:ratio", "%", "percent", "node"),
         Panel(
             "Memory of the pods",
-            'sum by (pod) (container_memory_working_set_bytes{container!=""}) / 1e6',
+            'sum by (pod) (container_memory_working_set_bytes{pod!=""}) / 1e6',
             "MB",
             "decmbytes",
             "pod",

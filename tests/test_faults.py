@@ -1,4 +1,4 @@
-"""What must survive when the whole cluster is taken down."""
+"""What must survive when processes are killed: all those of an instance, or of the whole cluster."""
 
 from __future__ import annotations
 
@@ -6,11 +6,12 @@ import os
 import re
 import signal
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import requests
-from conftest import ROOT, Stack, until
+from conftest import ROOT, Stack, has_synchronous_replica, until
 
 pytestmark = pytest.mark.disruptive
 
@@ -73,3 +74,20 @@ def test_a_killed_cluster_comes_back_with_its_data(stack: Stack) -> None:
     assert lost(stack, rows) == []
     for app in ("flask-app", "postgres", "pgadmin"):
         assert stack.pods(app)
+
+
+def test_all_that_was_killed_in_an_instance_runs_again(kubectl: Callable[..., str], sql: Callable[..., str]) -> None:
+    """What renews certificates and tells Prometheus of the instance as well."""
+    replica = kubectl("get pods -l cluster-name=postgres,role=replica -o jsonpath={.items[0].metadata.name}")
+
+    def running(program: str) -> set[str]:
+        # A pattern that is not in its own command line.
+        grep = f'grep -lsa "[{program[0]}]{program[1:]}" /proc/[0-9]*/cmdline || true'
+        return set(kubectl(f"exec {replica} -c postgres -- sh -c '{grep}'").split())
+
+    programs = ("patroni-run", "postgres-reload", "postgres-metrics")
+    before = {program: running(program) for program in programs}
+    assert all(before.values())
+    kubectl(f"exec {replica} -c postgres -- sh -c '(sleep 0.2; kill -KILL -1) &'")
+    until(lambda: all(running(program) - before[program] for program in programs), 30)
+    until(lambda: has_synchronous_replica(sql), 60)
