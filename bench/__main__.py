@@ -138,6 +138,11 @@ class Bench:
         except NotFoundError:
             return
         run(*self.kubectl, "delete", "namespace", NAMESPACE, "--wait=true", "--timeout=180s")
+        # A provisioner that names folders by claims would clear the next volume away with the last one.
+        volumes = self.client.resources.get(api_version="v1", kind="PersistentVolume").get().items
+        for volume in volumes:
+            if volume.spec.claimRef and volume.spec.claimRef.namespace == NAMESPACE:
+                run(*self.kubectl, "wait", "--for=delete", f"pv/{volume.metadata.name}", "--timeout=60s")
 
     def pooler(self) -> Iterator[pooler.Comparison]:
         """Reads a second of a second stack's database, directly and over its pooler."""
