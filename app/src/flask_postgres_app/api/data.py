@@ -51,7 +51,7 @@ class RecordListView(MethodView):
     @blueprint.arguments(PageSchema, location="query")
     @blueprint.response(200, RecordListSchema, headers=_ETAG | _LINK)
     @blueprint.alt_response(304, description="Not modified.")
-    @blueprint.errors(503)
+    @blueprint.errors(414, 503)
     def get(self, page: dict[str, Any]) -> Response:
         """List records."""
         limit = page["limit"]

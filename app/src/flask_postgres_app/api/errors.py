@@ -21,6 +21,7 @@ RESPONSES = {
     HTTPStatus.NOT_FOUND: "There is no such resource.",
     HTTPStatus.PRECONDITION_FAILED: "The record has changed since its ETag was read.",
     HTTPStatus.REQUEST_ENTITY_TOO_LARGE: "The body is too large.",
+    HTTPStatus.REQUEST_URI_TOO_LONG: "The path and the query are too long.",
     HTTPStatus.UNSUPPORTED_MEDIA_TYPE: "The body's media type is not JSON.",
     HTTPStatus.UNPROCESSABLE_ENTITY: "A parameter or the body is not valid.",
     HTTPStatus.SERVICE_UNAVAILABLE: "The database cannot answer now.",
