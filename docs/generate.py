@@ -47,7 +47,7 @@ def commands() -> Iterator[str]:
 def role_page(role: Path) -> Iterator[str]:
     """A role's README, and its settings as they are checked."""
     text = (role / "README.md").read_text()
-    text = re.sub(r"\]\(\.\./(\w+)/README\.md\)", r"](\1.md)", text)
+    text = re.sub(r"\]\(\.\./(\w+)/README\.md(#[\w-]+)?\)", r"](\1.md\2)", text)
     yield re.sub(r"\]\(\.\./\.\./docs/", "](../../", text)
     specs = yaml.safe_load((role / "meta" / "argument_specs.yml").read_text())["argument_specs"]["main"]
     defaults = yaml.safe_load((role / "defaults" / "main.yml").read_text()) or {}
