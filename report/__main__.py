@@ -123,7 +123,7 @@ def main() -> None:
     page.write_text(
         PAGE.format(
             title=escape(f"Stack {arguments.namespace} on {arguments.context}"),
-            subtitle=f"The {arguments.hours:g} hours until {moment}",
+            subtitle=f"The {'hour' if arguments.hours == 1 else f'{arguments.hours:g} hours'} until {moment}",
             figures="\n".join(figures),
         )
     )
