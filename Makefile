@@ -150,7 +150,7 @@ test-issuer: $(VENV)/dev.stamp $(VENV)/tools.stamp ## Test certificates from cer
 	@BUILD_CERT_MANAGER=1 pytest -s tests/test_issuer.py $(ARGS)
 
 fuzz: $(VENV)/dev.stamp $(VENV_APP)/dev.stamp ## Call the running service with 10,000 generated requests
-	@FUZZ_EXAMPLES=1500 pytest -s tests/test_fuzz.py $(ARGS)
+	@FUZZ_EXAMPLES=2000 pytest -s tests/test_fuzz.py $(ARGS)
 
 bench: $(VENV)/dev.stamp $(VENV)/tools.stamp $(VENV_APP)/dev.stamp ## Measure what is promised about speed
 	@missed=0; python -m bench $(ARGS) || missed=1; \
