@@ -125,6 +125,21 @@ def test_a_body_too_large_in_chunks(service: Service) -> None:
     assert response.headers["Content-Type"] == "application/problem+json"
 
 
+@pytest.mark.parametrize("connection_header", ["keep-alive", "close"])
+def test_a_client_can_send_all_of_a_body_that_is_refused(service: Service, connection_header: str) -> None:
+    # More than the buffers of a connection on this machine take at once.
+    size = 12 << 20
+    head = (
+        f"POST /api/data HTTP/1.1\r\nHost: a\r\nConnection: {connection_header}\r\n"
+        f"Content-Type: application/json\r\nContent-Length: {size}\r\n\r\n"
+    )
+    address = urlsplit(service.url)
+    with socket.create_connection((address.hostname, address.port), timeout=10) as connection:
+        connection.sendall(head.encode())
+        connection.sendall(b" " * size)
+        assert connection.recv(4096).startswith(b"HTTP/1.1 413 ")
+
+
 @pytest.mark.parametrize(
     ("request_bytes", "status"),
     [
