@@ -137,12 +137,16 @@ class Bench:
             namespaces.get(name=NAMESPACE)
         except NotFoundError:
             return
+        # Released ones are left over: minikube's provisioner never removes what it made before it was restarted.
+        volumes = [
+            f"pv/{volume.metadata.name}"
+            for volume in self.client.resources.get(api_version="v1", kind="PersistentVolume").get().items
+            if volume.status.phase == "Bound" and volume.spec.claimRef.namespace == NAMESPACE
+        ]
         run(*self.kubectl, "delete", "namespace", NAMESPACE, "--wait=true", "--timeout=180s")
         # A provisioner that names folders by claims would clear the next volume away with the last one.
-        volumes = self.client.resources.get(api_version="v1", kind="PersistentVolume").get().items
-        for volume in volumes:
-            if volume.spec.claimRef and volume.spec.claimRef.namespace == NAMESPACE:
-                run(*self.kubectl, "wait", "--for=delete", f"pv/{volume.metadata.name}", "--timeout=60s")
+        if volumes:
+            run(*self.kubectl, "wait", "--for=delete", *volumes, "--timeout=60s")
 
     def pooler(self) -> Iterator[pooler.Comparison]:
         """Reads a second of a second stack's database, directly and over its pooler."""
