@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 
 import psycopg2
 import pytest
@@ -232,6 +233,65 @@ def test_while_one_call_tries_the_others_fail_at_once(
         assert reason(None) == "deadline"
         with ThreadPoolExecutor(4) as pool:
             assert sorted(pool.map(reason, range(4))) == ["cooldown", "cooldown", "cooldown", "deadline"]
+
+
+class Relay:
+    """A port that swallows what it is sent until `opened` is set, and passes later connections on to a server.
+
+    Attributes:
+        port: Its number.
+        swallowed: How many connections have got no answer.
+    """
+
+    def __init__(self, listener: socket.socket, server: tuple[str, int]) -> None:
+        self.port = listener.getsockname()[1]
+        self.swallowed = 0
+        self.opened = threading.Event()
+        self._listener, self._server = listener, server
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def _accept(self) -> None:
+        kept = []
+        with suppress(OSError):
+            while True:
+                client, _ = self._listener.accept()
+                kept.append(client)
+                if not self.opened.is_set():
+                    self.swallowed += 1
+                    continue
+                server = socket.create_connection(self._server)
+                for source, target in ((client, server), (server, client)):
+                    threading.Thread(target=self._pass_on, args=(source, target), daemon=True).start()
+
+    @staticmethod
+    def _pass_on(source: socket.socket, target: socket.socket) -> None:
+        with suppress(OSError):
+            while data := source.recv(65536):
+                target.sendall(data)
+            target.shutdown(socket.SHUT_WR)
+
+
+def test_a_server_that_is_back_is_found_although_packets_were_lost(environ: dict[str, str]) -> None:
+    server = (environ["DB_HOST"], int(environ["DB_PORT"]))
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        relay = Relay(listener, server)
+        with run_app(settings_of(environ, db_port=relay.port)) as app:
+            database: Database = app.extensions["database"]
+
+            def is_answered() -> bool:
+                with suppress(DatabaseUnavailableError):
+                    return database.execute("SELECT 1") == [(1,)]
+                return False
+
+            assert not is_answered()
+            with ThreadPoolExecutor(1) as pool:
+                known = relay.swallowed
+                answer = pool.submit(until, is_answered)
+                until(lambda: relay.swallowed > known)
+                started = time.monotonic()
+                relay.opened.set()
+                answer.result()
+            assert time.monotonic() - started < settings_of(environ).db_connect_timeout_s
 
 
 def test_connections_are_few(app: Flask, server: Server, environ: dict[str, str]) -> None:

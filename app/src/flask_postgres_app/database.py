@@ -31,8 +31,13 @@ Row = tuple[Any, ...]
 # A connection used this recently is taken to be open, which saves a system call; a read that finds it closed is
 # repeated.
 FRESH_S = 1.0
-# How long calls fail at once after one has met its deadline, before the next one tries the server again.
-COOLDOWN_S = 0.5
+# How long calls fail at once after one has met its deadline, before a single one tries the server again.
+COOLDOWN_S = 0.1
+# How long that one waits for a connection. While a primary is replaced packets go nowhere, and a first packet that is
+# lost is sent again only after a second. Each further one waits longer, up to the usual time, and then they start over:
+# a server that is slow gets its chance, too.
+PROBE_S = 0.2
+PROBE_GROWTH = 1.5
 
 # Codes are in https://www.postgresql.org/docs/current/errcodes-appendix.html.
 _DISCONNECTED = {
@@ -123,20 +128,21 @@ def wait(connection: extensions.connection) -> None:
             raise DeadlineError
 
 
-def connect(settings: DatabaseSettings, **parameters: Any) -> Connection:
+def connect(settings: DatabaseSettings, timeout_s: float | None = None, **parameters: Any) -> Connection:
     """Open a connection in autocommit mode.
 
     Args:
         settings: Where the database is.
+        timeout_s: The time in which it must be open, in seconds, if not `DatabaseSettings.db_connect_timeout_s`.
         parameters: Further parameters of libpq.
 
     Raises:
-        DeadlineError: The server did not answer in `DatabaseSettings.db_connect_timeout_s`.
+        DeadlineError: The server did not answer in time.
         psycopg2.OperationalError: The server refused.
     """
 
     def factory(dsn: str, **kwargs: Any) -> Connection:
-        return Connection(dsn, settings.db_connect_timeout_s, **kwargs)
+        return Connection(dsn, timeout_s or settings.db_connect_timeout_s, **kwargs)
 
     connection: Connection = psycopg2.connect(
         host=settings.db_host,
@@ -181,6 +187,7 @@ class Database:
         self._pool_size = settings.db_pool_size
         self._deadline_s = settings.db_deadline_ms / 1000
         self._connect_timeout_s = settings.db_connect_timeout_s
+        self._patience_s: float = settings.db_connect_timeout_s
         self._answered_at = 0.0
         self._resume_at = 0.0
         self._probe = threading.Lock()
@@ -188,6 +195,7 @@ class Database:
         def creator() -> Any:
             return connect(
                 settings,
+                self._patience_s,
                 target_session_attrs="read-write",
                 tcp_user_timeout=settings.db_deadline_ms,
                 options=(
@@ -244,6 +252,9 @@ class Database:
             # A server that has answered others meanwhile is slow, but there.
             if self._answered_at < now:
                 self._resume_at = monotonic() + COOLDOWN_S
+                goes_on = probing and self._patience_s < self._connect_timeout_s
+                patience_s = self._patience_s * PROBE_GROWTH if goes_on else PROBE_S
+                self._patience_s = min(patience_s, self._connect_timeout_s)
             raise self._unavailable("deadline") from error
         except PoolTimeoutError as error:
             raise self._unavailable("busy") from error
@@ -279,6 +290,7 @@ class Database:
             connection.deadline = deadline
             rows = connection.run(sql, parameters, comment)
             self._answered_at = connection.last_used
+            self._patience_s = self._connect_timeout_s
         except BaseException as error:
             if connection.closed or not isinstance(error, psycopg2.Error) or _reason(error) == "unreachable":
                 pooled.invalidate()

@@ -55,8 +55,8 @@ class Worker(ThreadWorker):  # type: ignore[misc]
     def _keepalive_after(self, conn: Any, keepalive: bool) -> bool:
         """Read what is left of a request's body, and return whether the connection can take another request.
 
-        A connection closed on a client that is still sending resets it, and the client, or the proxy in front, loses the
-        response with it (RFC 9112, section 9.6). gunicorn reads 64 KiB.
+        A connection closed on a client that is still sending is reset, and the client, or the proxy in front, loses
+        the response with it (RFC 9112, section 9.6). gunicorn reads 64 KiB.
         """
         deadline = time.monotonic() + DRAIN_SECONDS
         is_read = conn.parser.finish_body(deadline=deadline, max_bytes=DRAIN_BYTES)
