@@ -179,6 +179,7 @@ def rotate(stack: Stack, kubectl: Kubectl, site: Callable[..., Run], kind: str) 
     return f"{kind}: {run.seconds:.0f} s, what was before refused after {times} s"
 
 
+@pytest.mark.timeout(600 + 120 * len(ROTATIONS))
 def test_no_request_fails_while_secrets_are_replaced(
     stack: Stack, kubectl: Kubectl, site: Callable[..., Run], writer: Writer
 ) -> None:
