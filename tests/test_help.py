@@ -169,3 +169,31 @@ class TestMachine:
             Path(home).chmod(0o777)
             run = playbook(*nobody, "ansible-playbook", "site.yml", "--tags", "minikube", *settings, HOME=home)
         assert "this user may not use Docker: add it to the group docker" in said(run)
+
+
+def test_a_cluster_that_does_not_start_is_kept(tmp_path: Path) -> None:
+    """Its volumes lie in its node. The installed minikube is a stand-in, since an engine for it cannot be had here."""
+    profile = tmp_path / ".minikube" / "profiles" / "minikube"
+    profile.mkdir(parents=True)
+    (profile / "config.json").write_text('{"Nodes": [{"IP": "192.0.2.9"}]}')
+    program, calls = tmp_path / "bin" / "minikube", tmp_path / "calls"
+    program.parent.mkdir()
+    program.write_text(
+        f"""#!/bin/sh
+echo "$*" >> {calls}
+case $1 in
+  version) echo minikube version: v1.38.1;;
+  status) echo '{{"Host": "Stopped"}}'; exit 7;;
+  start) echo X the driver is another one; exit 14;;
+esac
+"""
+    )
+    program.chmod(0o755)
+    settings = ["-e", "minikube_provider=installed", "-e", "minikube_driver=kvm2"]
+    path = f"{program.parent}:{os.environ['PATH']}"
+    run = playbook("ansible-playbook", "site.yml", "--tags", "minikube", *settings, HOME=str(tmp_path), PATH=path)
+    assert run.code == 2
+    assert "minikube cannot start the profile minikube, for what it says above; nothing was deleted" in said(run)
+    called = calls.read_text()
+    assert "start --profile=minikube" in called
+    assert "delete" not in called
