@@ -137,6 +137,7 @@ def test_the_account_is_held_to_its_namespace(values: dict[str, Any], stack: Sta
             kubectl(f"auth can-i {question} --kubeconfig {values['stack_kubeconfig']}")
 
 
+@pytest.mark.timeout(1800)
 def test_the_stack_comes_up_and_stays(
     first_run: Run, existing: Stack, site: Site, stack: Stack, kubectl: Kubectl, values: dict[str, Any]
 ) -> None:
