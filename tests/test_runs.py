@@ -45,7 +45,7 @@ def test_a_run_says_where_everything_is(second_run: Run, stack: Stack) -> None:
 
 def test_the_commands_that_show_passwords_work(second_run: Run, stack: Stack, kubectl: Kubectl) -> None:
     commands = re.findall(
-        r"^ *kubectl (get secret (\S+) -o jsonpath=\{\.data\.(\w+)\}) \| base64 -d; echo$",
+        r"^ *kubectl (-n \S+ get secret (\S+) -o jsonpath=\{\.data\.(\w+)\}) \| base64 -d; echo$",
         second_run.output,
         re.MULTILINE,
     )
@@ -153,6 +153,7 @@ def test_an_edit_is_live_within_a_minute(site: Site, stack: Stack, tmp_path: Pat
     text = source.read_text()
     assert '"name": "flask-postgres-app"' in text
     source.write_text(text.replace('"name": "flask-postgres-app"', '"name": "edited"'))
+    until(stack.is_settled, 120, "pods come and go")
     began = time.monotonic()
     try:
         site("--tags", "flask_app", flask_app_source=str(copy)).succeeded()
