@@ -18,7 +18,9 @@ from typing import Any
 import pytest
 import requests
 from kubernetes import config
+from kubernetes.client.exceptions import ApiException
 from openshift.dynamic import DynamicClient
+from urllib3.exceptions import HTTPError
 
 ROOT = Path(__file__).parents[1]
 INVENTORY = os.environ.get("INVENTORY", "inventory/minikube")
@@ -28,16 +30,19 @@ SETTINGS = [
     "stack_pgadmin_host", "stack_versions",
 ]  # fmt: skip
 
+# What a condition meets while what it asks comes and goes: no answer, another than it reads, an object that is gone.
+NOT_YET = (AssertionError, LookupError, OSError, TypeError, ValueError, ApiException, HTTPError)
+
 
 def until(condition: Callable[[], Any], seconds: float = 60, what: str = "") -> Any:
-    """Wait for a condition and return its value; an AssertionError inside of it means: not yet."""
+    """Wait for a condition and return its value; an error inside of it means: not yet."""
     deadline = time.monotonic() + seconds
     while True:
         try:
             value = condition()
             problem: object = what or f"still {value!r}"
-        except (AssertionError, requests.ConnectionError, requests.Timeout) as error:
-            value, problem = None, error
+        except NOT_YET as error:
+            value, problem = None, repr(error)
         if value:
             return value
         if time.monotonic() > deadline:
@@ -331,7 +336,9 @@ def refuse(
 ) -> Callable[..., dict[str, list[str]]]:
     """Run site.yml over machines with wrong settings, and return what it says to each; nothing may be touched."""
 
-    def run(machines: dict[str, dict[str, Any]], env: dict[str, str] | None = None) -> dict[str, list[str]]:
+    def run(
+        machines: dict[str, dict[str, Any]], *arguments: str, env: dict[str, str] | None = None
+    ) -> dict[str, list[str]]:
         inventory = tmp_path_factory.mktemp("refused") / "hosts.json"
         local = {"ansible_connection": "local", "ansible_python_interpreter": "{{ ansible_playbook_python }}"}
         inventory.write_text(json.dumps({"stack": {"children": {"refused": {"hosts": machines, "vars": local}}}}))
@@ -341,7 +348,7 @@ def refuse(
             "ANSIBLE_JSON_INDENT": "0",
             "ANSIBLE_CALLBACKS_ENABLED": "ansible.posix.json",
         }
-        result = site("-i", str(inventory), "--limit", "refused", env={**as_json, **(env or {})})
+        result = site("-i", str(inventory), "--limit", "refused", *arguments, env={**as_json, **(env or {})})
         assert result.code == 2, result.output[-3000:]
         assert stack.versions() == before, "something was touched"
         document = json.loads(result.output[result.output.index("{") : result.output.rindex("}") + 1])

@@ -125,6 +125,7 @@ def sql(kubectl: Kubectl) -> Callable[[str], str]:
     return lambda text: kubectl(f"-n {NAMESPACE} exec service/postgres -c postgres -- {psql} -c '{text}'").strip()
 
 
+@pytest.mark.timeout(1800)
 def test_a_new_cluster_gets_its_rows_from_the_bucket(
     site: Site, kubectl: Kubectl, values: dict[str, Any], sql: Callable[[str], str]
 ) -> None:
@@ -137,7 +138,11 @@ def test_a_new_cluster_gets_its_rows_from_the_bucket(
     sql("SELECT pg_switch_wal()")
     archived = "SELECT last_archived_wal >= pg_walfile_name(pg_current_wal_lsn() - 1) FROM pg_stat_archiver"
     until(lambda: sql(archived) == "t")
-    encoded = kubectl(f"-n {NAMESPACE} get secret postgres-backup -o jsonpath={{.data.PGBACKREST_REPO1_CIPHER_PASS}}")
+
+    def passphrase() -> str:
+        return kubectl(f"-n {NAMESPACE} get secret postgres-backup -o jsonpath={{.data.PGBACKREST_REPO1_CIPHER_PASS}}")
+
+    encoded = passphrase()
     kubectl(f"delete namespace {NAMESPACE} --timeout=120s")
 
     values = {**values, "postgres_backup_passphrase": base64.b64decode(encoded).decode()}
@@ -149,3 +154,18 @@ def test_a_new_cluster_gets_its_rows_from_the_bucket(
     # With the backup that the run before could not make.
     site(*tags, **values).succeeded()
     assert sql(CHECKSUM) == wanted
+
+    # Another repository has a backup of its own, and takes what is written from then on.
+    moved = {**values, "postgres_backup_s3_path": "/moved"}
+    assert "Start the backup" in site(*tags, **moved).succeeded().output
+    assert "Start the backup" not in site(*tags, **moved).succeeded().output
+    sql("SELECT pg_switch_wal()")
+    until(lambda: sql(archived) == "t")
+    # Without backups what is in the repository can still be read.
+    off = {
+        "postgres_backup_enabled": False,
+        "postgres_backup_passphrase": "",
+        "postgres_monitoring_password": "another-1",
+    }
+    site(*tags, **{**moved, **off}).succeeded()
+    assert passphrase() == encoded

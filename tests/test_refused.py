@@ -45,6 +45,22 @@ WRONG: dict[str, dict[str, Any]] = {
     "flask_app_api_token": {"flask_app_api_token": "too short"},
     "monitoring_interval": {"monitoring_interval": 0},
 }
+# What a stack that is there cannot become.
+FIXED: dict[str, dict[str, Any]] = {
+    name: {name: value}
+    for name, value in {
+        "postgres_user": "admin",
+        "postgres_app_user": "another",
+        "postgres_storage_size": "6Gi",
+        "postgres_storage_class": "another",
+        "postgres_backup_storage_size": "2Gi",
+        "postgres_backup_encrypted": True,
+        "pgadmin_storage_size": "512Mi",
+        "pgadmin_storage_class": "another",
+        "monitoring_storage_size": "3Gi",
+        "monitoring_storage_class": "another",
+    }.items()
+}
 
 
 @pytest.fixture(scope="module")
@@ -57,6 +73,13 @@ def refusals(refuse: Callable[..., dict[str, list[str]]]) -> dict[str, list[str]
 def test_refused_by_name(refusals: dict[str, list[str]], machine: str) -> None:
     assert machine in refusals, "it was not refused"
     assert machine.split(".")[0] in " ".join(refusals[machine])
+
+
+@pytest.mark.parametrize("role", ["postgres", "pgadmin", "monitoring"])
+def test_what_is_there_cannot_become_is_refused(refuse: Callable[..., dict[str, list[str]]], role: str) -> None:
+    settings = {name: value for name, value in FIXED.items() if name.startswith(role)}
+    found = refuse(settings, "--tags", role)
+    assert {name: name in " ".join(found.get(name, [])) for name in settings} == dict.fromkeys(settings, True), found
 
 
 def test_secret_values_are_not_repeated(refusals: dict[str, list[str]]) -> None:
