@@ -39,6 +39,7 @@ def break_off_a_restore(stack: Stack, moment: str) -> None:
 CHECKSUM = "SELECT count(*), md5(string_agg(data::text, ';' ORDER BY id)) FROM data"
 
 
+@pytest.mark.timeout(1800)
 def test_rows_are_restored_to_a_moment(stack: Stack, play: Site, site: Site, sql: Sql) -> None:
     """First beside the database, which stays as it is, then in its place, where a first attempt is broken off."""
     rows = {stack.write(f"to be restored {number}"): f"to be restored {number}" for number in range(20)}
@@ -65,6 +66,9 @@ def test_rows_are_restored_to_a_moment(stack: Stack, play: Site, site: Site, sql
     assert stack.write("after the restore") not in rows
     assert "What was there before: -e restore_backup=" in " ".join(run.output.split())
     assert status(status_format="json").document["backups"]["restored"] > moment
+    # By what runs, whose migrations may be newer than what was restored.
+    jobs = stack.resource("Job").get(namespace=stack.namespace, label_selector="app=flask-app-migrate").items
+    assert [job for job in jobs if job.metadata.creationTimestamp > moment and job.status.succeeded == 1]
     assert site("--diff").succeeded().changes == []
 
 
