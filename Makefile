@@ -88,7 +88,7 @@ restore: $(VENV)/deploy.stamp ## Restore the database (ARGS='-e restore_time=202
 	@ansible-playbook -i $(INVENTORY) playbooks/restore.yml $(ARGS)
 
 psql: ## Open psql in the database
-	@kubectl exec -it service/postgres -- psql -U postgres $(ARGS)
+	@kubectl exec -it service/postgres -- sh -c 'exec psql -U "$$POSTGRES_USER" -d postgres "$$@"' psql $(ARGS)
 
 logs: ## Follow the service's logs
 	@kubectl logs -f --prefix --tail=20 -l app=flask-app

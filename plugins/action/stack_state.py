@@ -372,7 +372,8 @@ class Reader:
         primaries = self._running("role", "primary")
         if not primaries:
             return None
-        answer = self.cluster.run(primaries[0], "postgres", "psql", "-U", "postgres", "-XAtc", PRIMARY)
+        psql = 'exec psql -U "$POSTGRES_USER" -d postgres -XAtc "$0"'
+        answer = self.cluster.run(primaries[0], "postgres", "sh", "-c", psql, PRIMARY)
         found: dict[str, Any] = json.loads(answer)
         return found
 
