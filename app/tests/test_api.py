@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from urllib.parse import parse_qs, urlsplit
 
+import psycopg2
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
@@ -17,7 +18,7 @@ from werkzeug.test import TestResponse
 
 from conftest import AUTHORIZATION, run_app, settings_of
 from flask_postgres_app.records import MAX_ID
-from postgres import Server
+from postgres import Server, until
 
 CREATED_AT = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\Z"
 names = st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=1, max_size=200)
@@ -246,6 +247,27 @@ def test_of_many_conditional_writes_one_wins(app: Flask, client: FlaskClient) ->
         statuses = list(pool.map(rename, range(20)))
     assert sorted(set(statuses)) == [200, 412]
     assert statuses.count(200) == 1
+
+
+def test_a_write_for_any_version_does_not_fail_on_a_change_meanwhile(environ: dict[str, str], server: Server) -> None:
+    patient = {"db_lock_timeout_ms": 20_000, "db_statement_timeout_ms": 20_000, "db_deadline_ms": 21_000}
+    waiting = f"SELECT 1 FROM pg_stat_activity WHERE datname = '{environ['DB_NAME']}' AND wait_event_type = 'Lock'"
+    with run_app(settings_of(environ, **patient)) as app, ThreadPoolExecutor(1) as pool:
+        location = create(app.test_client(), "first").headers["Location"]
+        other = psycopg2.connect(
+            host=server.host, port=server.port, user=server.user, password=server.password, dbname=environ["DB_NAME"]
+        )
+        try:
+            with other.cursor() as cursor:
+                cursor.execute("UPDATE data SET name = 'other', version = version + 1")
+            answer = pool.submit(
+                app.test_client().put, location, json={"name": "last"}, headers={**AUTHORIZATION, "If-Match": "*"}
+            )
+            until(lambda: server.execute(waiting))
+            other.commit()
+        finally:
+            other.close()
+        assert (answer.result().status_code, (answer.result().json or {})["name"]) == (200, "last")
 
 
 def test_readiness_names_pending_migrations(empty_environ: dict[str, str]) -> None:

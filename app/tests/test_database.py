@@ -187,7 +187,11 @@ def silent_port() -> Iterator[int]:
         yield listener.getsockname()[1]
 
 
-def test_after_a_deadline_calls_fail_at_once(environ: dict[str, str], silent_port: int) -> None:
+def test_after_a_deadline_calls_fail_at_once(
+    environ: dict[str, str], silent_port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Longer than any pause of this machine.
+    monkeypatch.setattr("flask_postgres_app.database.COOLDOWN_S", 60.0)
     settings = settings_of(environ, db_port=silent_port)
     with run_app(settings) as app:
         database: Database = app.extensions["database"]

@@ -96,13 +96,13 @@ def test_statuses_that_only_an_extension_would_use(client: FlaskClient, status: 
     check(client.get(f"/aborts/{status}"), status)
 
 
-@pytest.mark.parametrize("status", [403, 413, 429, 499, 502, 504])
+@pytest.mark.parametrize("status", [403, 413, 429, 499])
 def test_pages_for_a_proxy(client: FlaskClient, status: int) -> None:
     check(client.get("/", headers={"X-Code": str(status)}), status)
     check(client.post("/", headers={"X-Code": str(status)}), status)
 
 
-@pytest.mark.parametrize("headers", [{}, {"X-Code": "200"}, {"X-Code": "600"}, {"X-Code": "x"}])
+@pytest.mark.parametrize("headers", [{}, {"X-Code": "200"}, {"X-Code": "503"}, {"X-Code": "x"}])
 def test_no_page_without_an_error(client: FlaskClient, headers: dict[str, str]) -> None:
     check(client.get("/", headers=headers), 404)
 

@@ -29,8 +29,8 @@ def samples(service: Service) -> dict[tuple[str, tuple[tuple[str, str], ...]], f
     }
 
 
-def count(service: Service, route: str, status: str = "200") -> float:
-    labels = (("method", "GET"), ("route", route), ("status", status))
+def count(service: Service, route: str, status: str = "200", method: str = "GET") -> float:
+    labels = (("method", method), ("route", route), ("status", status))
     return samples(service).get(("http_request_duration_seconds_count", labels), 0)
 
 
@@ -52,6 +52,13 @@ def test_the_metrics_of_all_workers_add_up(service: Service) -> None:
     until(lambda: service.get("/healthz").ok)
     assert count(service, "/api/data") == 100
     assert ("app_info", (("version", "unknown"),)) in samples(service)
+
+
+def test_a_method_that_somebody_made_up_is_no_series_of_its_own(service: Service) -> None:
+    for method in ("BREW", "WHEN"):
+        assert requests.request(method, service.url + "/api/data", timeout=10).status_code == 405
+    until(lambda: count(service, "", "405", "_OTHER") == 2)
+    assert {dict(labels).get("method") for _, labels in samples(service)} <= {None, "GET", "_OTHER"}
 
 
 def test_metrics_are_not_on_the_port_of_the_service(service: Service) -> None:

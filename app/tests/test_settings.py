@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from conftest import APP
@@ -114,6 +114,7 @@ def test_migrations_need_the_database_only() -> None:
 values = st.text(st.characters(codec="utf-8", exclude_characters="\0"))
 
 
+@settings(deadline=None)
 @given(st.dictionaries(st.sampled_from([*GOOD, "DB_PORT", "DB_SSLMODE", "API_TOKEN_FILE", "LOG_LEVEL"]), values))
 def test_any_environment_is_taken_or_refused_in_one_line(environ: dict[str, str]) -> None:
     message = ""

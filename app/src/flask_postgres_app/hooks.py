@@ -23,6 +23,10 @@ STRICT_TRANSPORT_SECURITY = "max-age=63072000; includeSubDomains"
 # Where the W3C trace context of a traced request's span is in its environment.
 TRACEPARENT = "flask_postgres_app.traceparent"
 
+# Anyone can make up others, and each would be a new time series and a new name of a span.
+_METHODS = {"CONNECT", "DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT", "TRACE"}
+OTHER_METHOD = "_OTHER"
+
 _is_request_id = re.compile(r"[A-Za-z0-9._-]{1,128}\Z").match
 _access = logging.getLogger("flask_postgres_app.access")
 
@@ -31,6 +35,12 @@ def init_app(app: Flask) -> None:
     """Attach to an application."""
     app.before_request(_before)
     app.after_request(_after)
+
+
+def known_method() -> str:
+    """The method of the request, or `OTHER_METHOD`, as OpenTelemetry's semantic conventions have it."""
+    method: str = request.environ["REQUEST_METHOD"]
+    return method if method in _METHODS else OTHER_METHOD
 
 
 def _before() -> None:
@@ -58,10 +68,9 @@ def _after(response: Response) -> Response:
         headers.add("Strict-Transport-Security", STRICT_TRANSPORT_SECURITY)
     headers.add("X-Request-ID", request_id)
     rule = request.url_rule
-    method = environ["REQUEST_METHOD"]
     status = response.status_code
     duration = perf_counter() - g.started
-    REQUESTS.labels(method, rule.rule if rule is not None else "", status).observe(duration)
+    REQUESTS.labels(known_method(), rule.rule if rule is not None else "", status).observe(duration)
     if _access.isEnabledFor(logging.INFO):
         line = {
             "time": datetime.now(UTC),
@@ -69,7 +78,7 @@ def _after(response: Response) -> Response:
             "logger": _access.name,
             "request_id": request_id,
             "client": environ.get("REMOTE_ADDR"),
-            "method": method,
+            "method": environ["REQUEST_METHOD"],
             "path": request.path,
             "status": status,
             "duration_ms": round(duration * 1000, 3),

@@ -187,8 +187,8 @@ class Settings(DatabaseSettings):
         db_pool_timeout_ms: The longest wait for a free connection, in milliseconds.
         db_statement_timeout_ms: PostgreSQL's ``statement_timeout``, in milliseconds.
         db_lock_timeout_ms: PostgreSQL's ``lock_timeout``, in milliseconds.
-        db_deadline_ms: The longest a call of the database may take as seen by the client, from the wait for a
-            connection to the last row, in milliseconds. It ends calls of a server that answers nothing at all.
+        db_deadline_ms: The longest a statement may take as seen by the client, in milliseconds. It ends calls of a
+            server that answers nothing at all; waits for a connection have bounds of their own.
         db_comments: Whether statements carry the request that they are for, as a comment.
         api_token_next: A token that writes may carry as well, while it replaces `api_token`.
         max_content_length: The largest request body, in bytes.

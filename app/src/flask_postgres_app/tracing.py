@@ -38,7 +38,7 @@ from opentelemetry.util.types import AttributeValue
 from sqlalchemy.pool import Pool, QueuePool
 
 from .database import Database, DatabaseUnavailableError, Row
-from .hooks import TRACEPARENT
+from .hooks import OTHER_METHOD, TRACEPARENT, known_method
 from .settings import Settings
 
 # What is sent at once and what waits at most, in spans; how often, and how long a batch is tried.
@@ -47,8 +47,6 @@ QUEUE_SIZE = 2048
 INTERVAL_S = 5
 EXPORT_TIMEOUT_S = 5
 
-# Others have no name of their own, for anyone can make them up.
-_METHODS = {"CONNECT", "DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT", "TRACE"}
 _FROM_ENVIRON = {
     client_attributes.CLIENT_ADDRESS: "REMOTE_ADDR",
     user_agent_attributes.USER_AGENT_ORIGINAL: "HTTP_USER_AGENT",
@@ -156,7 +154,7 @@ class Tracing:
         if not self._started:
             self._start()
         environ = request.environ
-        method = request.method if request.method in _METHODS else "_OTHER"
+        method = known_method()
         attributes: dict[str, AttributeValue] = {
             http_attributes.HTTP_REQUEST_METHOD: method,
             # Without the query, which may hold data.
@@ -166,7 +164,7 @@ class Tracing:
         for attribute, key in _FROM_ENVIRON.items():
             if key in environ:
                 attributes[attribute] = environ[key]
-        name = method if method in _METHODS else "HTTP"
+        name = "HTTP" if method == OTHER_METHOD else method
         if request.url_rule is not None:
             attributes[http_attributes.HTTP_ROUTE] = request.url_rule.rule
             name += f" {request.url_rule.rule}"

@@ -171,7 +171,8 @@ def _check(record: Record) -> None:
 
 def _expected_version(record_id: int) -> int | None:
     """The version that a change is for, if the request says so; any other in the meantime makes it fail."""
-    if not request.if_match:
+    # Any version will do for "*", which the statement's own condition on the id stands for.
+    if not request.if_match or request.if_match.star_tag:
         return None
     record = _existing(record_id)
     _check(record)
