@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import requests
-from conftest import Stack
+from conftest import NOT_YET, Stack
 
 CLIENTS = 16
 
@@ -47,7 +47,7 @@ class SteadyLoad:
                 try:
                     answer = session.get(f"{self.stack.app_url}/api/data", timeout=10)
                     problem = "" if answer.status_code == 200 else f"{answer.status_code} {answer.text[:500]}"
-                except requests.RequestException as error:
+                except NOT_YET as error:
                     problem = repr(error)
                 with self._lock:
                     if problem:

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import yaml
 from conftest import ROOT, Stack, has_synchronous_replica, until
+from screen import status
 
 PAGES = [
     ROOT / "README.md",
@@ -75,6 +76,8 @@ def test_commands_work_as_typed(stack: Stack, sql: Callable[..., str], block: st
     # Some blocks restart what the next one looks at.
     until(stack.answers, 60)
     until(lambda: has_synchronous_replica(sql), 60, "no replica is synchronous")
+    if "make status" in block:
+        until(lambda: status().code == 0, 90, "make status says that something is wrong")
     result = subprocess.run(
         ["bash", "-euo", "pipefail", "-c", block],
         cwd=ROOT,

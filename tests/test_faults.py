@@ -53,6 +53,7 @@ def cluster_processes() -> list[int]:
     return found
 
 
+@pytest.mark.timeout(1800)
 def test_a_killed_cluster_comes_back_with_its_data(stack: Stack) -> None:
     if stack.settings["minikube_provider"] != "offline":
         pytest.skip("only the offline build runs its cluster as processes of this machine")
@@ -71,13 +72,14 @@ def test_a_killed_cluster_comes_back_with_its_data(stack: Stack) -> None:
     )
     assert deploy.returncode == 0, deploy.stdout[-6000:]
     until(stack.answers, 120)
-    assert lost(stack, rows) == []
+    until(lambda: lost(stack, rows) == [], 60, "rows are lost")
     for app in ("flask-app", "postgres", "pgadmin"):
         assert stack.pods(app)
 
 
 def test_all_that_was_killed_in_an_instance_runs_again(kubectl: Callable[..., str], sql: Callable[..., str]) -> None:
     """What renews certificates and tells Prometheus of the instance as well."""
+    until(lambda: has_synchronous_replica(sql), 120)
     replica = kubectl("get pods -l cluster-name=postgres,role=replica -o jsonpath={.items[0].metadata.name}")
 
     def running(program: str) -> set[str]:

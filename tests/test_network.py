@@ -221,4 +221,4 @@ def test_exactly_the_flows_of_the_diagram_pass(
         return True
 
     # The policies of a new pod follow its address by a moment.
-    until(passes, 30)
+    until(passes, 90)

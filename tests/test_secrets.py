@@ -14,7 +14,7 @@ from typing import Any
 import docker
 import kubernetes
 import pytest
-from conftest import ROOT, Stack
+from conftest import ROOT, Stack, until
 
 Kubectl = Callable[..., str]
 
@@ -42,6 +42,8 @@ def found_in(patterns: Path, *command: str) -> bool:
         assert source.stdout is not None
         source.stdout.close()
     assert search.returncode in (0, 1)
+    # What has found something does not read to the end.
+    assert search.returncode == 0 or source.returncode == 0, f"{command[0]} ended with {source.returncode}"
     return search.returncode == 0
 
 
@@ -51,6 +53,7 @@ def test_git_history(patterns: Path) -> None:
 
 def test_pod_logs(stack: Stack) -> None:
     """Of the stack, the ingress and the cluster's own parts."""
+    until(stack.is_settled, 120, "pods come and go")
     api: Any = kubernetes.client.CoreV1Api(stack.kube.client)
     spaces = [space.metadata.name for space in api.list_namespace().items]
     logs = ""
@@ -66,7 +69,7 @@ def test_pod_logs(stack: Stack) -> None:
 
 def test_objects(stack: Stack, kubectl: Kubectl) -> None:
     """Whatever is in the namespace, but for the data of Secrets: annotations, ConfigMaps, environments, events."""
-    kinds = kubectl("api-resources --namespaced --verbs=list -o name").split()
+    kinds = until(lambda: kubectl("api-resources --namespaced --verbs=list -o name").split(), 60)
     listed = ",".join(kind for kind in kinds if not kind.endswith("metrics.k8s.io"))
     document = json.loads(kubectl(f"get {listed} -o json"))
     assert {"ConfigMap", "Secret", "Pod", "Event"} <= {item["kind"] for item in document["items"]}

@@ -167,7 +167,7 @@ def test_the_secrets_are_what_the_server_holds(
     run = site("-vvv", "--diff", "--tags", tags, env={"VAULT_TOKEN": token}, **server.settings).succeeded()
     assert {name: stack.secret(secret)[key] for name, (secret, key) in FILLED.items()} == values
     until(lambda: stack.write("with the token of the server"), 15)
-    assert stack.pgadmin_login(values["pgadmin_password"]) == "/browser/"
+    until(lambda: stack.pgadmin_login(values["pgadmin_password"]) == "/browser/", 30)
     assert stack.secrets_shown(run.output) == []
     assert not [name for name, value in {**values, "token": token}.items() if value in run.output]
 
