@@ -34,9 +34,9 @@ def migrate(revision: str, wait: float) -> None:
     """Migrate the database's schema."""
     settings = DatabaseSettings.from_environ(os.environ)
     try:
-        migrations.upgrade(settings, revision, wait)
+        found = migrations.upgrade(settings, revision, wait)
     except (psycopg2.Error, SQLAlchemyError, CommandError, DeadlineError) as error:
         cause = getattr(error, "orig", None) or error
         text = " ".join(str(cause).split())
         raise click.ClickException(f"migration of {settings.db_host}:{settings.db_port} failed: {text}") from None
-    click.echo(f"The schema is at revision {revision if revision != 'head' else migrations.head()}.")
+    click.echo(f"The schema is at revision {found}.")

@@ -8,6 +8,7 @@ from time import monotonic, sleep
 import psycopg2
 from alembic import command
 from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import create_engine, text
 from sqlalchemy.pool import NullPool
@@ -55,13 +56,18 @@ def pending(database: Database) -> list[str]:
     return [step.revision for step in reversed(list(script.iterate_revisions(head(), revision or "base")))]
 
 
-def upgrade(settings: DatabaseSettings, revision: str = "head", wait_s: float = 60.0) -> None:
+def upgrade(settings: DatabaseSettings, revision: str = "head", wait_s: float = 60.0) -> str | None:
     """Migrate the database; a second run at the same time waits for the first and then finds nothing to do.
+
+    A database that a newer release has migrated stays as it is, unless an older revision of this one is asked for.
 
     Args:
         settings: Where the database is.
         revision: The revision to migrate to.
         wait_s: How long to wait for the database to accept connections, in seconds.
+
+    Returns:
+        The revision that the database has then; None without a schema.
 
     Raises:
         psycopg2.OperationalError: The database accepted no connection in time.
@@ -75,10 +81,14 @@ def upgrade(settings: DatabaseSettings, revision: str = "head", wait_s: float = 
         bound.execute(text("SELECT pg_advisory_lock(:id)"), {"id": LOCK_ID})
         # A migration that waits for a table's lock makes every later query of the table wait too.
         bound.execute(text(f"SET lock_timeout = '{LOCK_TIMEOUT_S}s'"))
+        current = MigrationContext.configure(bound).get_current_revision()
         bound.commit()
+        if revision == "head" and current not in {None, *_known()}:
+            return current
         config = _config()
         config.attributes["connection"] = bound
         command.upgrade(config, revision)
+        return MigrationContext.configure(bound).get_current_revision()
 
 
 def _connect(settings: DatabaseSettings, give_up_at: float) -> Connection:
