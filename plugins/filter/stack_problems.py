@@ -127,7 +127,7 @@ class Judge:
                 yield notice(f"{member['name']} has settings that wait for a restart", restart)
 
     def primary(self, primary: dict[str, Any]) -> Iterator[dict[str, Any]]:
-        psql = f"{self.kubectl} exec service/postgres -- psql -U postgres -c"
+        psql = f"{self.kubectl} exec service/postgres -- sh -c 'psql -U $POSTGRES_USER -d postgres -c \"$0\"'"
         limit = primary.get("connections_limit", 0)
         # The superuser may be in those that are reserved.
         used = min(primary.get("connections", 0), limit)
