@@ -336,9 +336,7 @@ def refuse(
 ) -> Callable[..., dict[str, list[str]]]:
     """Run site.yml over machines with wrong settings, and return what it says to each; nothing may be touched."""
 
-    def run(
-        machines: dict[str, dict[str, Any]], *arguments: str, env: dict[str, str] | None = None
-    ) -> dict[str, list[str]]:
+    def run(machines: dict[str, dict[str, Any]], env: dict[str, str] | None = None) -> dict[str, list[str]]:
         inventory = tmp_path_factory.mktemp("refused") / "hosts.json"
         local = {"ansible_connection": "local", "ansible_python_interpreter": "{{ ansible_playbook_python }}"}
         inventory.write_text(json.dumps({"stack": {"children": {"refused": {"hosts": machines, "vars": local}}}}))
@@ -348,7 +346,7 @@ def refuse(
             "ANSIBLE_JSON_INDENT": "0",
             "ANSIBLE_CALLBACKS_ENABLED": "ansible.posix.json",
         }
-        result = site("-i", str(inventory), "--limit", "refused", *arguments, env={**as_json, **(env or {})})
+        result = site("-i", str(inventory), "--limit", "refused", env={**as_json, **(env or {})})
         assert result.code == 2, result.output[-3000:]
         assert stack.versions() == before, "something was touched"
         document = json.loads(result.output[result.output.index("{") : result.output.rindex("}") + 1])

@@ -40,6 +40,9 @@ spec:
 OWN_VALUES: dict[str, Any] = {
     "postgres_password": "postgres",
     "postgres_client_certificates": True,
+    # What they have, in other words.
+    "postgres_storage_size": "5120Mi",
+    "pgadmin_storage_size": "1024Mi",
     "pgadmin_password": "admin",
     "stack_app_host": "shop.example.com",
     "stack_pgadmin_host": "console.example.com",
