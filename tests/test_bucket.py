@@ -134,14 +134,16 @@ def test_a_new_cluster_gets_its_rows_from_the_bucket(
     site(*tags, **values).succeeded()
     sql("CREATE TABLE kept AS SELECT number, md5(number::text) AS text FROM generate_series(1, 5000) AS number")
     wanted = sql(CHECKSUM)
-    # By the archive alone, since no backup follows.
-    sql("SELECT pg_switch_wal()")
-    archived = "SELECT last_archived_wal >= pg_walfile_name(pg_current_wal_lsn() - 1) FROM pg_stat_archiver"
-    until(lambda: sql(archived) == "t")
+
+    def archive() -> None:
+        written = sql("SELECT pg_walfile_name(pg_switch_wal())")
+        until(lambda: sql("SELECT last_archived_wal FROM pg_stat_archiver") >= written)
 
     def passphrase() -> str:
         return kubectl(f"-n {NAMESPACE} get secret postgres-backup -o jsonpath={{.data.PGBACKREST_REPO1_CIPHER_PASS}}")
 
+    # What no backup has.
+    archive()
     encoded = passphrase()
     kubectl(f"delete namespace {NAMESPACE} --timeout=120s")
 
@@ -159,8 +161,7 @@ def test_a_new_cluster_gets_its_rows_from_the_bucket(
     moved = {**values, "postgres_backup_s3_path": "/moved"}
     assert "Start the backup" in site(*tags, **moved).succeeded().output
     assert "Start the backup" not in site(*tags, **moved).succeeded().output
-    sql("SELECT pg_switch_wal()")
-    until(lambda: sql(archived) == "t")
+    archive()
     # What is in a repository can still be read, without backups and when another one follows.
     moved["postgres_backup_passphrase"] = ""
     site(*tags, **{**moved, "postgres_backup_enabled": False}).succeeded()
