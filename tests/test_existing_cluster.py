@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -180,14 +181,13 @@ def test_a_gateway_publishes_it(
     page = routed.session.get(f"{routed.pgadmin_url}/login", timeout=30)
     assert page.status_code == 200
 
-    def redirect(host: str) -> tuple[int, str | None]:
+    def is_redirected(host: str) -> bool:
         plain = routed.session.get(f"http://{host}:{ports[80]}/x?y=1", allow_redirects=False, timeout=10)
-        return plain.status_code, plain.headers.get("Location")
+        return (plain.status_code, plain.headers["Location"]) == (301, f"https://{host}/x?y=1")
 
+    # The Gateway takes up one route after the other.
     for host in hosts.values():
-        # The Gateway takes up one route after the other.
-        until(lambda host=host: redirect(host) != (404, None), 30)
-        assert redirect(host) == (301, f"https://{host}/x?y=1")
+        until(partial(is_redirected, host), 30)
 
     again = site(*TAGS, inventory="inventory/existing", **values, **published).succeeded()
     assert again.changes == []
