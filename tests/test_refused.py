@@ -48,7 +48,6 @@ WRONG: dict[str, dict[str, Any]] = {
 # What a stack that is there cannot become. Minikube's storage class lets no volume grow.
 FIXED: dict[str, Any] = {
     "postgres_user": "admin",
-    "postgres_storage_size": "6Gi",
     "postgres_backup_storage_size": "6Gi",
     "postgres_backup_encrypted": True,
     "pgadmin_storage_class": "another",
