@@ -43,10 +43,11 @@ class Server:
     password: str
     pid: int | None = None
 
+    def connect(self, database: str) -> Any:
+        return psycopg2.connect(host=self.host, port=self.port, user=self.user, password=self.password, dbname=database)
+
     def execute(self, sql: str, database: str = "postgres") -> list[tuple[Any, ...]]:
-        connection = psycopg2.connect(
-            host=self.host, port=self.port, user=self.user, password=self.password, dbname=database
-        )
+        connection = self.connect(database)
         try:
             connection.autocommit = True
             with connection.cursor() as cursor:

@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from urllib.parse import parse_qs, urlsplit
 
-import psycopg2
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
@@ -254,9 +253,7 @@ def test_a_write_for_any_version_does_not_fail_on_a_change_meanwhile(environ: di
     waiting = f"SELECT 1 FROM pg_stat_activity WHERE datname = '{environ['DB_NAME']}' AND wait_event_type = 'Lock'"
     with run_app(settings_of(environ, **patient)) as app, ThreadPoolExecutor(1) as pool:
         location = create(app.test_client(), "first").headers["Location"]
-        other = psycopg2.connect(
-            host=server.host, port=server.port, user=server.user, password=server.password, dbname=environ["DB_NAME"]
-        )
+        other = server.connect(environ["DB_NAME"])
         try:
             with other.cursor() as cursor:
                 cursor.execute("UPDATE data SET name = 'other', version = version + 1")

@@ -147,9 +147,7 @@ def test_a_slow_statement_ends_and_its_connection_stays(environ: dict[str, str])
 
 
 def test_a_lock_held_by_another_ends_in_503(environ: dict[str, str], server: Server) -> None:
-    other = psycopg2.connect(
-        host=server.host, port=server.port, user=server.user, password=server.password, dbname=environ["DB_NAME"]
-    )
+    other = server.connect(environ["DB_NAME"])
     try:
         with other.cursor() as cursor:
             cursor.execute("LOCK TABLE data")

@@ -9,7 +9,6 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-import psycopg2
 import pytest
 import sqlalchemy as sa
 from alembic import command
@@ -58,7 +57,7 @@ def test_every_revision_reverts(server: Server, environ: dict[str, str]) -> None
     before = schema(server, environ)
     config = Config()
     config.set_main_option("script_location", "flask_postgres_app:migrations")
-    engine = sa.create_engine("postgresql+psycopg2://", creator=lambda: _connect(server, environ))
+    engine = sa.create_engine("postgresql+psycopg2://", creator=lambda: server.connect(environ["DB_NAME"]))
     with engine.connect() as connection:
         config.attributes["connection"] = connection
         command.downgrade(config, "base")
@@ -66,12 +65,6 @@ def test_every_revision_reverts(server: Server, environ: dict[str, str]) -> None
     assert {row[0] for row in schema(server, environ)} == {"alembic_version"}
     assert run(environ).exit_code == 0
     assert schema(server, environ) == before
-
-
-def _connect(server: Server, environ: dict[str, str]) -> object:
-    return psycopg2.connect(
-        host=server.host, port=server.port, user=server.user, password=server.password, dbname=environ["DB_NAME"]
-    )
 
 
 def test_two_at_once(server: Server, empty_environ: dict[str, str]) -> None:

@@ -11,7 +11,6 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from urllib.parse import urlsplit
 
-import psycopg2
 import pytest
 import requests
 from prometheus_client.parser import text_string_to_metric_families
@@ -102,9 +101,7 @@ def test_a_request_under_way_is_answered_when_the_service_stops(
     patient = {"DB_LOCK_TIMEOUT_MS": "20000", "DB_STATEMENT_TIMEOUT_MS": "20000", "DB_DEADLINE_MS": "21000"}
     waiting = f"SELECT 1 FROM pg_stat_activity WHERE datname = '{name}' AND wait_event_type = 'Lock'"
     with run_service({**environ, **patient}, tmp_path) as service, ThreadPoolExecutor(1) as pool:
-        other = psycopg2.connect(
-            host=server.host, port=server.port, user=server.user, password=server.password, dbname=name
-        )
+        other = server.connect(name)
         try:
             with other.cursor() as cursor:
                 cursor.execute("LOCK TABLE data")

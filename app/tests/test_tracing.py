@@ -113,9 +113,7 @@ def collector(port: int) -> Iterator[Collector]:
 @contextmanager
 def locked(server: Server, database: str) -> Iterator[None]:
     """Keep the service's table from everybody else."""
-    other = psycopg2.connect(
-        host=server.host, port=server.port, user=server.user, password=server.password, dbname=database
-    )
+    other = server.connect(database)
     try:
         with other.cursor() as cursor:
             cursor.execute("LOCK TABLE data")
