@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import subprocess
 from collections.abc import Callable
+from datetime import UTC, datetime
 
 import pytest
 from conftest import Run, Stack, until
+from cryptography import x509
 
 Kubectl = Callable[..., str]
 
@@ -57,9 +59,8 @@ def test_a_renewal_reaches_the_database_without_a_restart(
 ) -> None:
     """By the role alone that issues certificates, as they come to their end."""
 
-    def shown() -> str:
-        output = database(kubectl)
-        return output[output.index("-----BEGIN") : output.index("-----END")]
+    def shown() -> x509.Certificate:
+        return x509.load_pem_x509_certificate(database(kubectl).encode())
 
     def pods() -> set[tuple[str, int]]:
         return {
@@ -70,8 +71,9 @@ def test_a_renewal_reaches_the_database_without_a_restart(
         }
 
     before, running = shown(), pods()
-    # A certificate lasts 365 days, so that this is what a run sees a month before its end.
-    run = site("--tags", "tls", tls_certificate_days=400, tls_renew_days=370).succeeded()
+    days = (before.not_valid_after_utc - datetime.now(UTC)).days
+    # As a run sees it a month before its end, however long this one still lasts.
+    run = site("--tags", "tls", tls_certificate_days=days + 2, tls_renew_days=days + 1).succeeded()
     assert run.changed > 0
     until(lambda: shown() != before, 60, "the database shows the former certificate")
     assert pods() == running
