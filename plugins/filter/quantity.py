@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from kubernetes.utils.quantity import parse_quantity
-
 DOCUMENTATION = r"""
 name: quantity
 short_description: A quantity of Kubernetes, such as C(5Gi), as a number
@@ -22,6 +20,9 @@ _value: {type: float, description: "How many bytes, or of whatever is counted."}
 
 
 def quantity(text: str) -> float:
+    # Ansible loads every filter in the process of every task, and the client takes a third of a second.
+    from kubernetes.utils.quantity import parse_quantity
+
     return float(parse_quantity(text))
 
 
