@@ -166,6 +166,7 @@ def test_a_new_cluster_gets_its_rows_from_the_bucket(
     moved["postgres_backup_passphrase"] = ""
     site(*tags, **{**moved, "postgres_backup_enabled": False}).succeeded()
     assert passphrase() == encoded
+    assert "database system was shut down at" in kubectl(f"-n {NAMESPACE} logs postgres-0 -c postgres")
     refused = site(*tags, **{**moved, "postgres_backup_passphrase": "another passphrase"})
     assert refused.code == 2
     assert "postgres_backup_passphrase" in refused.output
