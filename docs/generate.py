@@ -63,7 +63,7 @@ def role_page(role: Path) -> Iterator[str]:
 
 
 def roles(found: list[Path]) -> Iterator[str]:
-    yield "# Roles and settings\n"
+    yield "# Roles and their settings\n"
     yield "Set any of them in the inventory's `group_vars`, or for one run with `ARGS='-e name=value'`.\n"
 
     def rows() -> Iterator[tuple[str, ...]]:
@@ -148,6 +148,7 @@ def main() -> None:
         write(PAGES / "roles" / f"{role.name}.md", role_page(role))
     write(PAGES / "roles.md", roles(found))
     write(PAGES / "commands.md", commands())
+    write(PAGES / "service.md", iter([(ROOT / "app" / "README.md").read_text()]))
     write(PAGES / "api.md", api())
 
 
