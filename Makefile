@@ -13,11 +13,12 @@ INVENTORY ?= inventory/minikube
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 export UV_CACHE_DIR := $(CACHE)/uv
 export UV_LINK_MODE := hardlink
+export PYTHONPATH := $(CURDIR)/src
 # Compiling the Kubernetes client anew for each task would take longer than the tasks.
 unexport PYTHONDONTWRITEBYTECODE
 export ANSIBLE_FORCE_COLOR ?= $(shell test -t 1 && echo 1 || echo 0)
 
-.PHONY: help deploy rotate status report dashboards backup restore psql logs test lint test-app test-roles test-stack test-issuer fuzz bench drill sbom docs destroy
+.PHONY: help deploy rotate status report dashboards backup restore psql logs test lint test-unit test-policy test-app test-roles test-e2e test-issuer fuzz bench drill sbom docs destroy
 help: ## List these commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-11s %s\n", $$1, $$2}'
 
@@ -80,8 +81,8 @@ status: $(VENV)/deploy.stamp ## Show what runs and what is wrong; exit code 2 wh
 report: $(VENV)/deploy.stamp ## Draw what Prometheus has seen into one page (ARGS='-e report_hours=24')
 	@ansible-playbook -i $(INVENTORY) playbooks/report.yml $(ARGS)
 
-dashboards: $(VENV)/dev.stamp ## Write Grafana's dashboards anew from report/panels.py
-	@python -m report.dashboards roles/monitoring/files/dashboards
+dashboards: $(VENV)/dev.stamp ## Write Grafana's dashboards anew from src/stack/report/panels.py
+	@python -m stack.report.dashboards roles/monitoring/files/dashboards
 
 backup: $(VENV)/deploy.stamp ## Make a backup now (ARGS='-e backup_type=full')
 	@ansible-playbook -i $(INVENTORY) playbooks/backup.yml $(ARGS)
@@ -96,15 +97,15 @@ logs: ## Follow the service's logs
 	@kubectl logs -f --prefix --tail=20 -l app=flask-app
 
 # The stages go on after a failure, so that one run shows all that is wrong; only the stack's own tests need a stack.
-test: ## Run every test: lint, the service, the deployment, the roles, the stack
+test: ## Run every test: lint, the units, the policies, the service, the deployment, the roles, the stack
 	@mkdir -p $(OUTPUT) && : > $(OUTPUT)/stages; failed=0; \
-	for stage in lint test-app deploy test-roles; do \
+	for stage in lint test-unit test-policy test-app deploy test-roles; do \
 	  echo "=== make $$stage"; began=$$SECONDS; \
 	  if $(MAKE) --no-print-directory $$stage ARGS=; then result=passed; else result=FAILED; failed=1; fi; \
 	  printf '%-10s %s in %d s\n' $$stage $$result $$((SECONDS - began)) >> $(OUTPUT)/stages; \
 	done; \
-	echo "=== make test-stack"; \
-	MAKE_TEST=1 $(MAKE) --no-print-directory test-stack ARGS= && exit $$failed
+	echo "=== make test-e2e"; \
+	MAKE_TEST=1 $(MAKE) --no-print-directory test-e2e ARGS= && exit $$failed
 
 # Tools that do not wait for each other, with what they print kept together.
 LINTS := lint-manifests lint-roles lint-types lint-locks lint-tree lint-python
@@ -113,7 +114,7 @@ lint: $(VENV)/dev.stamp $(VENV_APP)/dev.stamp $(VENV_CHECKOV)/stamp ## Check the
 
 .PHONY: $(LINTS)
 lint-manifests:
-	@PYTHONPATH=. python tests/manifests.py
+	@python tests/policy/manifests.py
 
 lint-roles:
 	@ansible-lint -q
@@ -123,7 +124,7 @@ lint-types:
 	@cd app && ../$(VENV_APP)/bin/mypy
 
 lint-locks:
-	@python tests/locks.py
+	@python tests/policy/locks.py
 
 lint-tree:
 	@yamllint --strict .
@@ -137,6 +138,12 @@ lint-python:
 	@# The tests' own statements, which take nothing from anybody.
 	@git ls-files 'tests/*.py' 'app/tests/*.py' | xargs $(BANDIT) --skip B608
 
+test-unit: $(VENV)/dev.stamp ## Test the Python of src/, in seconds and without a cluster
+	@pytest tests/unit $(ARGS)
+
+test-policy: $(VENV)/dev.stamp $(VENV_CHECKOV)/stamp ## Test the checks of the manifests, the locks and the settings' descriptions
+	@pytest tests/policy $(ARGS)
+
 test-app: $(VENV_APP)/dev.stamp ## Test the service on a PostgreSQL of its own
 	@cd app && ../$(VENV_APP)/bin/python -m pytest -q $(ARGS)
 
@@ -149,24 +156,24 @@ test-role-%: $(VENV)/dev.stamp $(VENV)/tools.stamp
 	@molecule reset --scenario-name $* --no-report > /dev/null 2>&1
 	@molecule test --scenario-name $* --report --no-command-borders $(ARGS)
 
-test-stack: $(VENV)/dev.stamp $(VENV)/tools.stamp $(VENV_APP)/dev.stamp $(VENV_CHECKOV)/stamp ## Test the running stack from outside
-	@pytest $(ARGS)
+test-e2e: $(VENV)/dev.stamp $(VENV)/tools.stamp $(VENV_APP)/dev.stamp $(VENV_CHECKOV)/stamp ## Test the running stack from outside (ARGS='-m backup')
+	@pytest $(if $(findstring tests/,$(ARGS)),,tests/e2e) $(ARGS)
 
 test-issuer: $(VENV)/dev.stamp $(VENV)/tools.stamp ## Test certificates from cert-manager, whose controllers are built for it
-	@BUILD_CERT_MANAGER=1 pytest -s tests/test_issuer.py $(ARGS)
+	@BUILD_CERT_MANAGER=1 pytest -s tests/e2e/test_issuer.py $(ARGS)
 
 fuzz: $(VENV)/dev.stamp $(VENV_APP)/dev.stamp ## Call the running service with 10,000 generated requests
-	@FUZZ_EXAMPLES=2000 pytest -s tests/test_fuzz.py $(ARGS)
+	@FUZZ_EXAMPLES=2000 pytest -s tests/e2e/test_fuzz.py $(ARGS)
 
 bench: $(VENV)/dev.stamp $(VENV)/tools.stamp $(VENV_APP)/dev.stamp ## Measure what is promised about speed
-	@missed=0; python -m bench $(ARGS) || missed=1; \
+	@missed=0; python -m stack.bench $(ARGS) || missed=1; \
 	cd app && ../$(VENV_APP)/bin/python -m bench || missed=1; exit $$missed
 
 drill: $(VENV)/deploy.stamp ## Take the primary down in every way while clients write, and count what is lost
 	@ansible-playbook -i $(INVENTORY) playbooks/drill.yml $(ARGS)
 
 sbom: $(VENV)/dev.stamp ## Write a bill of materials for each image on the cluster
-	@python -m sbom $(OUTPUT)/sbom
+	@python -m stack.sbom $(OUTPUT)/sbom
 
 docs: $(VENV_APP)/dev.stamp $(VENV_DOCS)/docs.stamp ## Build the documentation into site/
 	@$(VENV_APP)/bin/python docs/generate.py

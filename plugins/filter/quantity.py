@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
 from typing import Any
+
+sys.path.insert(0, str(Path(__file__).parents[2] / "src"))
+
+from stack.quantity import quantity
 
 DOCUMENTATION = r"""
 name: quantity
@@ -17,13 +23,6 @@ options:
 RETURN = r"""
 _value: {type: float, description: "How many bytes, or of whatever is counted."}
 """
-
-
-def quantity(text: str) -> float:
-    # Ansible loads every filter in the process of every task, and the client takes a third of a second.
-    from kubernetes.utils.quantity import parse_quantity
-
-    return float(parse_quantity(text))
 
 
 class FilterModule:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-import hashlib
+import sys
 from pathlib import Path
 from typing import Any
 
 from ansible.errors import AnsibleLookupError
 from ansible.plugins.lookup import LookupBase
-from docker.utils.build import exclude_paths
+
+sys.path.insert(0, str(Path(__file__).parents[2] / "src"))
+
+from stack.hashing import content_hash
 
 DOCUMENTATION = r"""
 name: content_hash
@@ -25,28 +28,12 @@ _raw: {type: list, elements: str, description: "One hash of 12 hexadecimal digit
 """
 
 
-def context_files(folder: Path) -> list[Path]:
-    """The files that a build of ``folder`` would send to the engine, sorted by path."""
-    ignore = folder / ".dockerignore"
-    lines = [line.strip() for line in ignore.read_text().splitlines()] if ignore.exists() else []
-    patterns = [line for line in lines if line and not line.startswith("#")]
-    return sorted(path for name in exclude_paths(str(folder), patterns) if (path := folder / name).is_file())
-
-
 class LookupModule(LookupBase):
     """Entry point for ``lookup('content_hash', ...)``; see DOCUMENTATION above."""
 
     def run(self, terms: list[str], variables: dict[str, Any] | None = None, **kwargs: Any) -> list[str]:
         del variables, kwargs
-        digest = hashlib.sha256()
-        for term in terms:
-            folder = Path(term)
-            if not folder.is_absolute():
-                digest.update(f"{term}\0".encode())
-                continue
-            if not folder.is_dir():
-                raise AnsibleLookupError(f"content_hash: {folder} is no folder")
-            for path in context_files(folder):
-                mode = path.stat().st_mode & 0o111
-                digest.update(f"{path.relative_to(folder)}\0{mode}\0".encode() + path.read_bytes())
-        return [digest.hexdigest()[:12]]
+        try:
+            return [content_hash(terms)]
+        except NotADirectoryError as error:
+            raise AnsibleLookupError(f"content_hash: {error}") from error

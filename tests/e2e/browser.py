@@ -17,7 +17,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from playwright.sync_api import Error, FrameLocator, Locator, Page, Response, expect, sync_playwright
 
-OUTPUT = Path(__file__).parents[1] / "test-output"
+OUTPUT = Path(__file__).parents[2] / "test-output"
 SECONDS = 1000
 # The first page loads some megabytes of scripts, from a pod that has half a processor.
 PATIENCE = 30 * SECONDS

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from plugins.filter.applied import unapplied
+from stack.objects import unapplied
 
 MANIFEST = """
 apiVersion: apps/v1

@@ -8,23 +8,6 @@ from typing import Any
 
 from ansible.module_utils.common.yaml import yaml_load_all
 
-DOCUMENTATION = r"""
-name: unapplied
-short_description: The definitions of manifests that the cluster does not have as they are
-description:
-  - Each is returned with the annotation C(flask-postgres-stack/applied), a hash of the names of its fields. An object
-    with the same hash and with all that is in the definition needs no request. The comparison tells that a value is
-    another, the hash that a field is wanted no more.
-  - What the API server writes in another way, such as a quantity of C(0.5), counts as a difference, and is applied.
-options:
-  _input: {type: str, required: true, description: "Manifests, as the documents of a YAML text."}
-  objects: {type: dict, required: true, description: "What is there, by C(Kind/name). With nothing, all are due."}
-"""
-
-RETURN = r"""
-_value: {type: list, elements: dict, description: "Definitions to apply."}
-"""
-
 APPLIED = "flask-postgres-stack/applied"
 Object = dict[str, Any]
 
@@ -67,8 +50,3 @@ def _has(live: Any, wanted: Any) -> bool:
             and all(_has(ours, theirs) for ours, theirs in zip(live, wanted, strict=True))
         )
     return type(live) is type(wanted) and bool(live == wanted)
-
-
-class FilterModule:
-    def filters(self) -> dict[str, Any]:
-        return {"unapplied": unapplied, "with_applied": with_applied}

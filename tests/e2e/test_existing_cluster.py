@@ -16,7 +16,7 @@ from conftest import ROOT, Run, Stack, until
 from gateway import controller, documented, forwarded
 from kubernetes import config
 
-import tools
+from stack import gotools
 
 Site = Callable[..., Run]
 Kubectl = Callable[..., str]
@@ -102,7 +102,7 @@ def existing(first_run: Run, stack: Stack, values: dict[str, Any]) -> Iterator[S
 @pytest.fixture(scope="module")
 def definitions(kubectl: Kubectl) -> Path:
     """The kinds of Gateway API, which the cluster does not have yet."""
-    folder = tools.build("gateway-api").parent / "standard"
+    folder = gotools.build("gateway-api").parent / "standard"
     # Of a run that was broken off.
     kubectl(f"delete --ignore-not-found -f {folder}")
     return folder

@@ -1,6 +1,6 @@
 """Requests at a steady rate while the service is rolled out, rolled back, loses a pod and is scaled: none may fail.
 
-The long form, `ROLLOUT_REQUESTS=30000 make test-stack ARGS=tests/test_rollout.py`, takes five minutes.
+The long form, `ROLLOUT_REQUESTS=30000 make test-e2e ARGS=tests/e2e/test_rollout.py`, takes five minutes.
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ import pytest
 from conftest import ROOT, Stack
 from packageurl import PackageURL
 
-from sbom.__main__ import full_name, write
+from stack.sbom.__main__ import full_name, write
 
 Bill = Callable[..., set[str]]
 WORKLOADS = [("Deployment", "flask-app"), ("StatefulSet", "postgres"), ("Deployment", "pgadmin")]

@@ -1,6 +1,6 @@
 """Rotations while a client writes over HTTPS: no request fails, what is new is used, what was before is refused.
 
-The long form, `ROTATIONS=20 make test-stack ARGS=tests/test_rotate.py`, rotates one kind after the other.
+The long form, `ROTATIONS=20 make test-e2e ARGS=tests/e2e/test_rotate.py`, rotates one kind after the other.
 """
 
 from __future__ import annotations

@@ -15,10 +15,10 @@ from typing import Any
 
 import yaml
 
-import tools
-from plugins.action.offline_build import BuildError
+from stack import gotools
+from stack.builder import BuildError
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 CHECKOV = ROOT / ".venv-checkov" / "bin" / "checkov"
 KUBERNETES = "1.34"
 # The best of kube-score's grades.
@@ -72,7 +72,7 @@ def render(folder: Path) -> None:
                 if entry.name != "tasks":
                     (copy / entry.name).symlink_to(entry)
         result = subprocess.run(
-            ["ansible-playbook", "tests/manifests.yml", "-e", json.dumps({"manifests": str(folder)})],
+            ["ansible-playbook", "tests/policy/manifests.yml", "-e", json.dumps({"manifests": str(folder)})],
             cwd=ROOT,
             env={**os.environ, "ANSIBLE_ROLES_PATH": str(tree / "roles")},
             capture_output=True,
@@ -128,7 +128,7 @@ def risks(folder: Path) -> list[str]:
 def scores(files: list[str]) -> list[str]:
     """What kube-score finds in files, its warnings as well."""
     try:
-        program = str(tools.build("kube-score"))
+        program = str(gotools.build("kube-score"))
     except BuildError as error:
         sys.exit(str(error))
     report = run(program, "score", "--output-format", "json", "--kubernetes-version", f"v{KUBERNETES}", *files)

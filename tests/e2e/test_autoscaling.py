@@ -1,7 +1,7 @@
 """The HorizontalPodAutoscaler, switched on by its setting and then off again.
 
-The long form, `AUTOSCALING_BACK=1 make test-stack ARGS=tests/test_autoscaling.py`, also waits until the autoscaler has
-taken its pods away again. metrics-server measures once a minute, so that takes two minutes more.
+The long form, `AUTOSCALING_BACK=1 make test-e2e ARGS=tests/e2e/test_autoscaling.py`, also waits until the autoscaler
+has taken its pods away again. metrics-server measures once a minute, so that takes two minutes more.
 """
 
 from __future__ import annotations

@@ -23,13 +23,13 @@ from kubernetes import config
 from openshift.dynamic import DynamicClient
 from openshift.dynamic.exceptions import NotFoundError
 
-import tools
-from plugins.action.offline_build import BuildError
+from stack import gotools
+from stack.builder import BuildError
 
 from . import latency, pooler
 from .objects import read
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[3]
 INVENTORY = os.environ.get("INVENTORY", "inventory/minikube")
 NAMESPACE = "bench"
 SETTINGS = [
@@ -104,7 +104,7 @@ class Bench:
             run(*playbook("site.yml"))
             for _ in range(self.rounds):
                 ours.append(timed("make", "deploy"))
-                theirs.append(timed(*playbook("bench/apply.yml", bench_objects=file.name)))
+                theirs.append(timed(*playbook("src/stack/bench/apply.yml", bench_objects=file.name)))
         return statistics.median(ours), statistics.median(theirs)
 
     def first_deploy(self) -> tuple[float, float]:
@@ -181,7 +181,7 @@ class Bench:
 
     def https(self) -> tuple[float, float, int]:
         """Through HTTPS, at half of the peak: requests a second, their p99 in milliseconds, and how many failed."""
-        vegeta = tools.build("vegeta")
+        vegeta = gotools.build("vegeta")
         ca_file = Path(self.settings["stack_ca_file"])
         load = latency.Load(vegeta, self.settings["stack_app_host"], "/api/data", ca_file)
         # It is the service that is measured, not the limit for a single address.

@@ -12,7 +12,7 @@ import pytest
 from certificates import self_signed
 from conftest import Run, Stack, until
 
-import tools
+from stack import gotools
 
 Kubectl = Callable[..., str]
 Site = Callable[..., Run]
@@ -96,7 +96,7 @@ def values(stack: Stack, kubectl: Kubectl) -> Iterator[dict[str, Any]]:
     # Of a run that was broken off.
     kubectl(f"delete namespace {NAMESPACE} {SERVER} --ignore-not-found --timeout=120s")
     try:
-        objects = {"apiVersion": "v1", "kind": "List", "items": server(tools.build("versitygw"), image, certificate)}
+        objects = {"apiVersion": "v1", "kind": "List", "items": server(gotools.build("versitygw"), image, certificate)}
         kubectl("apply -f -", stdin=json.dumps(objects))
         kubectl(f"-n {SERVER} wait pod s3 --for=condition=Ready --timeout=60s")
         yield {

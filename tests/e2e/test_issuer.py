@@ -16,7 +16,7 @@ from conftest import Run, Stack, until
 from cryptography import x509
 from cryptography.x509.oid import NameOID
 
-import tools
+from stack import gotools
 
 Site = Callable[..., Run]
 Kubectl = Callable[..., str]
@@ -26,7 +26,7 @@ NAME = "somebody-elses"
 
 @pytest.fixture(scope="module")
 def program() -> Path:
-    found = tools.build("cert-manager") if os.environ.get("BUILD_CERT_MANAGER") else tools.find("cert-manager")
+    found = gotools.build("cert-manager") if os.environ.get("BUILD_CERT_MANAGER") else gotools.find("cert-manager")
     if not found:
         pytest.skip("cert-manager is not in the cache, and takes minutes to build: `make test-issuer` does")
     return found

@@ -22,15 +22,15 @@ from cryptography import x509
 from playwright.sync_api import sync_playwright
 from screen import status
 
-from report import dashboards
-from report.panels import PANELS
+from stack.report import dashboards
+from stack.report.panels import PANELS
 
 Kubectl = Callable[..., str]
 Site = Callable[..., Run]
 Ask = Callable[[str], Any]
 
 RULES = ROOT / "roles" / "monitoring" / "files" / "rules.yml"
-CASES = ROOT / "tests" / "rules.yml"
+CASES = ROOT / "tests" / "e2e" / "rules.yml"
 ALERTS = [rule for group in yaml.safe_load(RULES.read_text())["groups"] for rule in group["rules"] if "alert" in rule]
 # With these an alert comes and goes within seconds; what it looks at stays the same.
 IMPATIENT = {
@@ -221,7 +221,7 @@ def test_the_cases_of_the_rules(kubectl: Kubectl) -> None:
         # In the container.
         place = f"/tmp/case/{path.relative_to(ROOT)}"  # nosec B108
         kubectl(f"exec -i prometheus-0 -- sh -c {write} {place}", stdin=path.read_text())
-    assert "SUCCESS" in kubectl("exec prometheus-0 -- promtool test rules /tmp/case/tests/rules.yml")
+    assert "SUCCESS" in kubectl("exec prometheus-0 -- promtool test rules /tmp/case/tests/e2e/rules.yml")
 
 
 @pytest.mark.parametrize("alert", [rule["alert"] for rule in ALERTS])

@@ -22,7 +22,7 @@ from kubernetes.client.exceptions import ApiException
 from openshift.dynamic import DynamicClient
 from urllib3.exceptions import HTTPError
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 INVENTORY = os.environ.get("INVENTORY", "inventory/minikube")
 SETTINGS = [
     "minikube_provider", "monitoring_ingress_targets", "monitoring_nodes", "stack_app_host", "stack_ca_file",
@@ -362,8 +362,29 @@ def refuse(
     return run
 
 
+# Which files belong to which part of the stack, so that `make test-e2e ARGS='-m backup'` runs one alone.
+AREAS = {
+    "api": ["api", "fuzz", "rollout", "own_app", "autoscaling"],
+    "backup": ["backup", "bucket"],
+    "deploy": ["runs", "refused", "help", "own_values", "existing_cluster", "upgrade", "docs", "kubectl"],
+    "faults": ["faults", "drill"],
+    "monitoring": ["monitoring"],
+    "pgadmin": ["pgadmin"],
+    "security": ["secrets", "network", "rotate", "tls", "issuer", "vault", "sbom"],
+    "status": ["status"],
+}
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    for area in AREAS:
+        config.addinivalue_line("markers", f"{area}: an area of the stack")
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What takes parts of the stack down comes last."""
+    """Mark each test with its area; what takes parts of the stack down comes last."""
+    areas = {f"test_{name}": area for area, names in AREAS.items() for name in names}
+    for item in items:
+        item.add_marker(areas[item.path.stem])
     items.sort(key=lambda item: item.get_closest_marker("disruptive") is not None)
 
 

@@ -3,32 +3,8 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
-
-DOCUMENTATION = r"""
-name: stack_problems
-short_description: What is wrong with a stack, and what to run next
-options:
-  _input: {type: dict, required: true, description: "What stack_state returned."}
-  limits:
-    type: dict
-    required: true
-    description:
-      - C(certificate_days), C(volume_percent), C(lag_mb), C(backup_hours), C(error_percent),
-        C(connections_percent) - what is still good.
-      - C(restart_minutes) - how long a restart is worth a line.
-  deploy: {type: str, required: true, description: "The command that brings the stack to what the settings say."}
-"""
-
-RETURN = r"""
-_value:
-  type: list
-  elements: dict
-  description:
-    - C(what) is wrong, and the C(command) that mends it or tells more.
-    - C(urgent) is false where the stack serves as it should, and yet somebody should know.
-"""
 
 State = dict[str, Any]
 
@@ -80,7 +56,7 @@ class Judge:
     @staticmethod
     def _made_good(pod: dict[str, Any], later: dict[str, Any]) -> bool:
         """Whether a pod, of a Job say, has done what another one failed at before it."""
-        return later["phase"] == "Succeeded" and later["app"] == pod["app"] and later["created"] > pod["created"]
+        return bool(later["phase"] == "Succeeded" and later["app"] == pod["app"] and later["created"] > pod["created"])
 
     def pods(self) -> Iterator[dict[str, Any]]:
         for pod in self.state["pods"]:
@@ -218,10 +194,3 @@ def notice(what: str, command: str) -> dict[str, Any]:
 def stack_problems(state: State, limits: dict[str, Any], deploy: str) -> list[dict[str, Any]]:
     """See DOCUMENTATION above."""
     return Judge(state, limits, deploy).problems()
-
-
-class FilterModule:
-    """Entry point for ``stack_problems``; see DOCUMENTATION above."""
-
-    def filters(self) -> dict[str, Callable[..., Any]]:
-        return {"stack_problems": stack_problems}

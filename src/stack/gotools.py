@@ -9,9 +9,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from plugins.action.offline_build import Artifact, Builder, steps
+from .builder import Artifact, Builder, steps
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "flask-postgres-stack" / "tools"
 PACKAGES = {
     "cert-manager": ".",
@@ -43,7 +43,7 @@ def _artifacts() -> dict[str, Artifact]:
     known: dict[str, Artifact] = {}
     known["go"] = Artifact(TOOLCHAIN, OFFLINE, CACHE, known)
     for tool, package in PACKAGES.items():
-        module = MODULES.get(tool, ROOT / "tools" / tool)
+        module = MODULES.get(tool, OFFLINE / "go" / tool)
         recipe: dict[str, Any] = {"name": tool, "kind": "go", "needs": ["go"], "package": package}
         known[tool] = Artifact({**recipe, "source": module.name}, module.parent, CACHE, known)
     return known
@@ -59,7 +59,7 @@ def build(name: str) -> Path:
     """Return the binary of a program, built when the cache has none of this version.
 
     Raises:
-        plugins.action.offline_build.BuildError: It cannot be built; the message is a line that says why.
+        stack.builder.BuildError: It cannot be built; the message is a line that says why.
     """
     known = _artifacts()
     CACHE.mkdir(parents=True, exist_ok=True)

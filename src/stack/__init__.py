@@ -1,0 +1,1 @@
+"""What the playbooks compute, decide and run: pure functions for Ansible's plugins, and the commands behind `make`."""

@@ -1,0 +1,1 @@
+"""The state of a running stack: read from the cluster, and judged."""
