@@ -156,8 +156,17 @@ test-role-%: $(VENV)/dev.stamp $(VENV)/tools.stamp
 	@molecule reset --scenario-name $* --no-report > /dev/null 2>&1
 	@molecule test --scenario-name $* --report --no-command-borders $(ARGS)
 
+# Without a choice: what has a stack of its own beside the rest, and then, alone, what takes the stack down.
+E2E := pytest tests/e2e
 test-e2e: $(VENV)/dev.stamp $(VENV)/tools.stamp $(VENV_APP)/dev.stamp $(VENV_CHECKOV)/stamp ## Test the running stack from outside (ARGS='-m backup')
+ifeq ($(strip $(ARGS)),)
+	@mkdir -p $(OUTPUT); failed=0; $(E2E) -m beside > $(OUTPUT)/beside 2>&1 & beside=$$!; \
+	$(E2E) -m 'not beside and not disruptive' || failed=1; \
+	wait $$beside || failed=1; cat $(OUTPUT)/beside; \
+	$(E2E) -m disruptive || failed=1; exit $$failed
+else
 	@pytest $(if $(findstring tests/,$(ARGS)),,tests/e2e) $(ARGS)
+endif
 
 test-issuer: $(VENV)/dev.stamp $(VENV)/tools.stamp ## Test certificates from cert-manager, whose controllers are built for it
 	@BUILD_CERT_MANAGER=1 pytest -s tests/e2e/test_issuer.py $(ARGS)

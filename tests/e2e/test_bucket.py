@@ -14,6 +14,8 @@ from conftest import Run, Stack, until
 
 from stack import gotools
 
+pytestmark = pytest.mark.beside
+
 Kubectl = Callable[..., str]
 Site = Callable[..., Run]
 

@@ -18,6 +18,8 @@ from kubernetes import config
 
 from stack import gotools
 
+pytestmark = pytest.mark.beside
+
 Site = Callable[..., Run]
 Kubectl = Callable[..., str]
 
