@@ -11,7 +11,8 @@ from kubernetes.config import ConfigException
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "src"))
 
-from stack.status.state import READ_ERRORS, Cluster, Reader, reason
+from stack.cluster import READ_ERRORS, Cluster, reason
+from stack.status.state import Reader
 
 DOCUMENTATION = r"""
 name: stack_state

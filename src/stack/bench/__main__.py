@@ -1,4 +1,4 @@
-"""``python -m bench``: the speed of deployments, side by side with what they are compared with.
+"""``python -m stack.bench``: the speed of deployments, side by side with what they are compared with.
 
 In each round both sides of a ratio are measured one after the other; the figures are medians over the rounds.
 """
@@ -201,7 +201,9 @@ def report(figure: str, value: float, target: float, detail: str = "") -> bool:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(prog="python -m bench", description="Measure what is promised about deployments.")
+    parser = argparse.ArgumentParser(
+        prog="python -m stack.bench", description="Measure what is promised about deployments."
+    )
     parser.add_argument("--rounds", type=int, default=3, help="how often each side is measured (default: 3)")
     bench = Bench(parser.parse_args().rounds)
     print(f"{'figure':<62} {'value':>7} {'at most':>7}")

@@ -1,4 +1,4 @@
-"""``python -m drill``: play the faults, count what was written, and say how long writes did not succeed."""
+"""``python -m stack.drill``: play the faults, count what was written, and say how long writes did not succeed."""
 
 from __future__ import annotations
 
@@ -14,8 +14,10 @@ from pathlib import Path
 import requests
 from kubernetes.client.exceptions import ApiException
 
+from stack.polling import wait_until
+
 from .client import Service, Writers
-from .cluster import Cluster, DrillError, wait_until
+from .database import Database, DrillError
 from .faults import FAULTS, Fault
 from .report import HEADER, Outcome, Round, line, save
 
@@ -32,13 +34,13 @@ class Drill:
     """Faults on one stack.
 
     Args:
-        cluster: Its database.
+        database: Its database.
         service: Its API.
         writers: How many clients write at once.
     """
 
-    def __init__(self, cluster: Cluster, service: Service, writers: int) -> None:
-        self._cluster = cluster
+    def __init__(self, database: Database, service: Service, writers: int) -> None:
+        self._database = database
         self._service = service
         self._writers = writers
         self._run = secrets.token_hex(4)
@@ -50,19 +52,19 @@ class Drill:
         Raises:
             DrillError: There is nobody to take over, or the stack is not well.
         """
-        instances = self._cluster.instances()
+        instances = self._database.instances()
         if instances < 2:
             raise DrillError(f"postgres_instances is {instances}: nobody can take over, it takes two or more")
         for fault in FAULTS.values():
-            if not fault.impossible(self._cluster):
-                fault.undo(self._cluster)
+            if not fault.impossible(self._database):
+                fault.undo(self._database)
         self._settle("all instances up and in sync")
         self._remove_rows(ROWS)
 
     def play(self, name: str, rounds: int) -> Outcome:
         """Play the rounds of one fault."""
         fault = FAULTS[name]
-        if reason := fault.impossible(self._cluster):
+        if reason := fault.impossible(self._database):
             return Outcome(name, impossible=reason)
         outcome = Outcome(name)
         for number in range(1, rounds + 1):
@@ -77,17 +79,17 @@ class Drill:
 
     def _round(self, fault: Fault) -> Round:
         prefix = f"{ROWS}{self._run} {next(self._numbers)}-"
-        victim = self._cluster.leader()
+        victim = self._database.leader()
         writers = Writers(self._service, prefix, self._writers)
         try:
             with writers.running():
                 wait_until(lambda: writers.problem(WARMED_UP_S), WARM_UP_S, "writes before the fault")
                 began = time.monotonic()
                 try:
-                    fault.inject(self._cluster, victim)
+                    fault.inject(self._database, victim)
                     self._await_recovery(fault, victim, writers, began)
                 finally:
-                    fault.undo(self._cluster)
+                    fault.undo(self._database)
                 self._settle("all instances up and in sync after the fault")
                 wait_until(lambda: writers.problem(STEADY_S), RECOVERY_S, "writes at the end")
             found = self._service.rows(prefix)
@@ -106,25 +108,25 @@ class Drill:
         def problem() -> str:
             if time.monotonic() - began < fault.lasts_s:
                 return "the fault lasts"
-            if fault.moves and self._cluster.leader() in ("", victim):
+            if fault.moves and self._database.leader() in ("", victim):
                 return f"{victim} is still the primary"
             return writers.problem(STEADY_S)
 
         wait_until(problem, RECOVERY_S, f"writes after the fault ({fault.text})")
 
     def _settle(self, what: str) -> None:
-        wait_until(self._cluster.problem, REJOIN_S, what)
+        wait_until(self._database.problem, REJOIN_S, what)
 
     def _remove_rows(self, prefix: str) -> None:
         """By SQL, for one request a row would take longer than the drill."""
         # What stays now, the next drill removes.
         with contextlib.suppress(ApiException, DrillError):
             psql = f'psql -q -U "$POSTGRES_USER" -d "$POSTGRES_DB" -v "prefix={prefix}"'
-            self._cluster.run(self._cluster.leader(), f'echo "{REMOVE_ROWS}" | {psql}')
+            self._database.shell(self._database.leader(), f'echo "{REMOVE_ROWS}" | {psql}')
 
 
 def parse() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m drill", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m stack.drill", description=__doc__)
     parser.add_argument("--kubeconfig", required=True)
     parser.add_argument("--context", required=True)
     parser.add_argument("--namespace", required=True)
@@ -144,10 +146,10 @@ def main() -> int:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("drill: told to end"))
     outcomes: list[Outcome] = []
     try:
-        cluster = Cluster(arguments.kubeconfig, arguments.context, arguments.namespace)
-        token = cluster.secret("flask-app-secret", "API_TOKEN")
-        service = Service(arguments.host, cluster.address(arguments.host), arguments.ca_file, token)
-        drill = Drill(cluster, service, arguments.writers)
+        database = Database(arguments.kubeconfig, arguments.context, arguments.namespace)
+        token = database.secret("flask-app-secret", "API_TOKEN")
+        service = Service(arguments.host, database.address(arguments.host), arguments.ca_file, token)
+        drill = Drill(database, service, arguments.writers)
         drill.prepare()
         for name in arguments.faults:
             outcomes.append(drill.play(name, arguments.rounds))

@@ -13,7 +13,7 @@ from typing import Any
 
 from kubernetes.client import V1DeleteOptions
 
-from .cluster import SCOPE, Cluster, DrillError
+from .database import SCOPE, Database, DrillError
 
 # A frozen instance goes on by itself after this, should the drill be killed before it says so.
 THAW_AFTER_S = 90
@@ -36,68 +36,68 @@ class Fault:
     """
 
     text: str
-    inject: Callable[[Cluster, str], None]
+    inject: Callable[[Database, str], None]
     median_s: float | None = None
     worst_s: float | None = None
     moves: bool = True
     lasts_s: float = 0.0
-    undo: Callable[[Cluster], None] = lambda _: None
-    impossible: Callable[[Cluster], str] = lambda _: ""
+    undo: Callable[[Database], None] = lambda _: None
+    impossible: Callable[[Database], str] = lambda _: ""
 
 
-def delete(cluster: Cluster, pod: str) -> None:
-    cluster.core.delete_namespaced_pod(pod, cluster.namespace)
+def delete(database: Database, pod: str) -> None:
+    database.core.delete_namespaced_pod(pod, database.namespace)
 
 
-def force_delete(cluster: Cluster, pod: str) -> None:
-    cluster.core.delete_namespaced_pod(pod, cluster.namespace, body=V1DeleteOptions(grace_period_seconds=0))
+def force_delete(database: Database, pod: str) -> None:
+    database.core.delete_namespaced_pod(pod, database.namespace, body=V1DeleteOptions(grace_period_seconds=0))
 
 
-def kill(cluster: Cluster, pod: str) -> None:
+def kill(database: Database, pod: str) -> None:
     # All but the container's first process, which the kernel protects, and this shell.
-    cluster.run(pod, "kill -KILL -1", check=False)
+    database.shell(pod, "kill -KILL -1", check=False)
 
 
-def kill_postgres(cluster: Cluster, pod: str) -> None:
-    cluster.run(pod, 'kill -KILL "$(head -n 1 "$PGDATA/postmaster.pid")"')
+def kill_postgres(database: Database, pod: str) -> None:
+    database.shell(pod, 'kill -KILL "$(head -n 1 "$PGDATA/postmaster.pid")"')
 
 
-def freeze(cluster: Cluster, pod: str) -> None:
-    cluster.run(pod, f"kill -STOP -1; (sleep {THAW_AFTER_S}; kill -CONT -1) > /dev/null 2>&1 &")
+def freeze(database: Database, pod: str) -> None:
+    database.shell(pod, f"kill -STOP -1; (sleep {THAW_AFTER_S}; kill -CONT -1) > /dev/null 2>&1 &")
 
 
-def thaw(cluster: Cluster) -> None:
-    for pod in cluster.pods():
+def thaw(database: Database) -> None:
+    for pod in database.pods():
         if pod.status.phase == "Running" and not pod.metadata.deletion_timestamp:
-            cluster.run(pod.metadata.name, "kill -CONT -1", check=False)
+            database.shell(pod.metadata.name, "kill -CONT -1", check=False)
 
 
-def switch_over(cluster: Cluster, pod: str) -> None:
-    cluster.run(pod, f"patronictl switchover {SCOPE} --leader {pod} --force")
+def switch_over(database: Database, pod: str) -> None:
+    database.shell(pod, f"patronictl switchover {SCOPE} --leader {pod} --force")
 
 
-def cut_from_api(cluster: Cluster, pod: str) -> None:
-    service = cluster.core.read_namespaced_service("kubernetes", "default")
-    _cut(cluster, pod, [service.spec.cluster_ip])
+def cut_from_api(database: Database, pod: str) -> None:
+    service = database.core.read_namespaced_service("kubernetes", "default")
+    _cut(database, pod, [service.spec.cluster_ip])
 
 
-def cut_from_replicas(cluster: Cluster, pod: str) -> None:
-    _cut(cluster, pod, [other.status.pod_ip for other in cluster.pods() if other.metadata.name != pod])
+def cut_from_replicas(database: Database, pod: str) -> None:
+    _cut(database, pod, [other.status.pod_ip for other in database.pods() if other.metadata.name != pod])
 
 
-def connect(cluster: Cluster) -> None:
-    for pod in cluster.pods():
+def connect(database: Database) -> None:
+    for pod in database.pods():
         # A pod that is gone has taken its network with it.
         for arguments in ("-D INPUT -j", "-D OUTPUT -j", "-F", "-X"):
             _filter(pod, *arguments.split(), CHAIN, check=False)
 
 
-def not_on_the_node(cluster: Cluster) -> str:
+def not_on_the_node(database: Database) -> str:
     """Packets are dropped inside the pod's network, which takes root on the machine that is the node."""
     missing = [tool for tool in ("iptables", "nsenter") if not shutil.which(tool)]
     if os.geteuid() != 0 or missing:
         return f"it takes root{''.join(f' and {tool}' for tool in missing)} on the node"
-    nodes = {pod.status.host_ip for pod in cluster.pods()}
+    nodes = {pod.status.host_ip for pod in database.pods()}
     return "" if all(_is_own(address) for address in nodes) else "the nodes are other machines than this one"
 
 
@@ -110,8 +110,8 @@ def _is_own(address: str) -> bool:
         return True
 
 
-def _cut(cluster: Cluster, name: str, addresses: list[str]) -> None:
-    pod = cluster.pod(name)
+def _cut(database: Database, name: str, addresses: list[str]) -> None:
+    pod = database.pod(name)
     _filter(pod, "-N", CHAIN)
     for address in addresses:
         for side in ("-s", "-d"):

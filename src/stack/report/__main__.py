@@ -1,4 +1,4 @@
-"""``python -m report``: draw what Prometheus has seen of the stack into one HTML page that needs nothing but itself."""
+"""``python -m stack.report``: draw what Prometheus has seen into one HTML page that needs nothing but itself."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from pathlib import Path
 from urllib.parse import urlencode
 
 import pygal
-from kubernetes import config
-from kubernetes.client.exceptions import ApiException
-from kubernetes.dynamic import DynamicClient
 from pygal.style import Style
+
+from stack.cluster import READ_ERRORS, Cluster, reason
 
 from .panels import PANELS, Panel
 
 POINTS = 240
+QUERY_S = 30
 HOURS_OF_A_DAY = 24
 STYLE = Style(
     background="transparent",
@@ -53,14 +53,13 @@ PAGE = """<!DOCTYPE html>
 Series = dict[str, list[tuple[datetime, float]]]
 
 
-def asker(client: DynamicClient, namespace: str, start: float, end: float) -> Callable[[Panel], Series]:
+def asker(cluster: Cluster, start: float, end: float) -> Callable[[Panel], Series]:
     """A function that asks Prometheus for the lines of a panel."""
     times = {"start": start, "end": end, "step": max(1, int((end - start) / POINTS))}
-    proxy = f"/api/v1/namespaces/{namespace}/pods/prometheus-0:9090/proxy/api/v1/query_range"
 
     def ask(panel: Panel) -> Series:
-        path = f"{proxy}?{urlencode({'query': panel.expression, **times})}"
-        found = json.loads(client.request("GET", path, serialize=False).data)["data"]["result"]
+        path = f"/api/v1/query_range?{urlencode({'query': panel.expression, **times})}"
+        found = json.loads(cluster.ask("prometheus-0", 9090, path, QUERY_S))["data"]["result"]
         return {
             item["metric"].get(panel.label, panel.heading): [
                 (datetime.fromtimestamp(at, UTC), float(value)) for at, value in item["values"] if value != "NaN"
@@ -96,7 +95,7 @@ def picture(panel: Panel, series: Series, moments: str) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m report", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m stack.report", description=__doc__)
     parser.add_argument("--kubeconfig", required=True)
     parser.add_argument("--context", required=True)
     parser.add_argument("--namespace", required=True)
@@ -104,8 +103,8 @@ def main() -> None:
     parser.add_argument("--output", type=Path, required=True, help="the folder of report.html")
     arguments = parser.parse_args()
     end = time.time()
-    client = DynamicClient(config.new_client_from_config(arguments.kubeconfig, arguments.context))
-    ask = asker(client, arguments.namespace, end - arguments.hours * 3600, end)
+    cluster = Cluster(arguments.kubeconfig, arguments.context, arguments.namespace)
+    ask = asker(cluster, end - arguments.hours * 3600, end)
     moments = "%H:%M" if arguments.hours <= HOURS_OF_A_DAY else "%Y-%m-%d"
     try:
         # What is not read, such as another's nodes, has no picture.
@@ -115,8 +114,8 @@ def main() -> None:
             for panel in panels
             if (series := ask(panel))
         ]
-    except ApiException as error:
-        sys.exit(f"Prometheus of {arguments.namespace} does not answer: {error.reason}")
+    except READ_ERRORS as error:
+        sys.exit(f"Prometheus of {arguments.namespace} does not answer: {reason(error)}")
     arguments.output.mkdir(parents=True, exist_ok=True)
     page = arguments.output / "report.html"
     moment = datetime.fromtimestamp(end, UTC).strftime("%Y-%m-%d %H:%M UTC")

@@ -1,4 +1,4 @@
-"""``python -m report.dashboards FOLDER``: write the panels as dashboards of Grafana, a file for each."""
+"""``python -m stack.report.dashboards FOLDER``: write the panels as dashboards of Grafana, a file for each."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def document(name: str, panels: list[Panel]) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m report.dashboards", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m stack.report.dashboards", description=__doc__)
     parser.add_argument("folder", type=Path)
     folder = parser.parse_args().folder
     for name, panels in PANELS.items():

@@ -12,16 +12,9 @@ from collections.abc import Iterator
 from typing import Any
 
 from cryptography import x509
-from kubernetes import config
-from kubernetes.client import ApiClient, Configuration, CoreV1Api
-from kubernetes.client.exceptions import ApiException
-from kubernetes.dynamic import DynamicClient
-from kubernetes.dynamic.exceptions import DynamicApiError
-from kubernetes.stream import stream
-from urllib3.exceptions import HTTPError
-from websocket import WebSocketException
 
-TIMEOUT_S = 5
+from stack.cluster import READ_ERRORS, Cluster, reason
+
 # The time between the two readings of the service's counters, at the least.
 SAMPLE_S = 1.0
 METRICS_PORT = 9464
@@ -38,54 +31,6 @@ SELECT json_build_object(
   'connections_limit', current_setting('max_connections')::int - current_setting('superuser_reserved_connections')::int,
   'damaged_pages', (SELECT coalesce(sum(checksum_failures), 0) FROM pg_stat_database)
 )"""
-# What a call of the cluster may end with where the cluster, the pod or the right to ask is missing.
-READ_ERRORS = (ApiException, DynamicApiError, HTTPError, WebSocketException, OSError, ValueError, KeyError)
-
-
-class Cluster:
-    """The API server, as far as it concerns one namespace."""
-
-    def __init__(self, kubeconfig: str, context: str, namespace: str) -> None:
-        settings = Configuration()
-        config.load_kube_config(kubeconfig, context, client_configuration=settings, persist_config=False)
-        settings.retries = False
-        self.server = str(settings.host)
-        self.namespace = namespace
-        self._client = ApiClient(settings)
-        self._dynamic: DynamicClient | None = None
-
-    def get(self, path: str) -> str:
-        """The body that a path of the API server answers with."""
-        if self._dynamic is None:
-            self._dynamic = DynamicClient(self._client)
-        response = self._dynamic.request("GET", path, _request_timeout=TIMEOUT_S, serialize=False)
-        return str(response.data.decode())
-
-    def items(self, group: str, kind: str, query: str = "") -> list[dict[str, Any]]:
-        """All objects of a kind, such as ``("api/v1", "pods")``."""
-        found = json.loads(self.get(f"/{group}/namespaces/{self.namespace}/{kind}{query}"))["items"]
-        return list(found)
-
-    def ask(self, pod: str, port: int, path: str) -> str:
-        """The body that a pod answers an HTTP request with."""
-        return self.get(f"/api/v1/namespaces/{self.namespace}/pods/{pod}:{port}/proxy{path}")
-
-    def run(self, pod: str, container: str, *command: str) -> str:
-        """The standard output of a command in a container.
-
-        Raises:
-            OSError: The command failed.
-        """
-        process = stream(
-            CoreV1Api(self._client).connect_get_namespaced_pod_exec, pod, self.namespace, container=container,
-            command=list(command), stdin=False, stdout=True, stderr=True, tty=False, _preload_content=False,
-            _request_timeout=TIMEOUT_S,
-        )  # fmt: skip
-        process.run_forever(timeout=TIMEOUT_S)
-        if process.is_open() or process.returncode:
-            process.close()
-            raise OSError(f"{command[0]} in {pod}: {process.read_stderr().strip() or 'no answer'}")
-        return str(process.read_stdout())
 
 
 def workload(found: dict[str, Any], kind: str, pods: list[dict[str, Any]]) -> dict[str, Any]:
@@ -388,14 +333,3 @@ class Reader:
         size, used, free = (int(word) * 1024 for word in self.cluster.run(pod, container, "df", "-Pk", path)
                             .splitlines()[-1].split()[1:4])  # fmt: skip
         return {"filesystem_bytes": size, "used_bytes": used, "fill": round(used / (used + free), 3)}
-
-
-def reason(error: Exception) -> str:
-    """One line of what an API server or a connection has to say."""
-    if isinstance(error, ApiException | DynamicApiError) and error.status:
-        try:
-            message = json.loads(str(error.body))["message"]
-        except (TypeError, ValueError, KeyError):
-            message = error.reason
-        return f"{error.status} {message}"
-    return " ".join(str(error).split()) or type(error).__name__

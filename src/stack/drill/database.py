@@ -2,16 +2,10 @@
 
 from __future__ import annotations
 
-import base64
 import json
-import time
-from collections.abc import Callable
 from typing import Any
 
-from kubernetes import client, config
-from kubernetes.client.exceptions import ApiException
-from kubernetes.stream import stream
-from websocket import WebSocketException
+from stack.cluster import READ_ERRORS, Cluster
 
 CONTAINER = "postgres"
 SCOPE = "postgres"
@@ -22,49 +16,12 @@ class DrillError(Exception):
     """The drill cannot begin, or cannot go on."""
 
 
-def wait_until(problem: Callable[[], str], seconds: float, what: str) -> None:
-    """Wait until there is no problem any more.
-
-    Args:
-        problem: What is wrong; empty for nothing.
-        seconds: The longest wait.
-        what: What is waited for.
-
-    Raises:
-        DrillError: It is still wrong.
-    """
-    deadline = time.monotonic() + seconds
-    while found := problem():
-        if time.monotonic() > deadline:
-            raise DrillError(f"{what}: still not after {seconds:.0f} s: {found}")
-        time.sleep(0.25)
-
-
-class Cluster:
-    """PostgreSQL's pods in one namespace.
-
-    Args:
-        kubeconfig: Path of the kubeconfig.
-        context: Its context.
-        namespace: The namespace of the stack.
-    """
-
-    def __init__(self, kubeconfig: str, context: str, namespace: str) -> None:
-        self.namespace = namespace
-        # Fields that are always there are optional to its types.
-        self.core: Any = client.CoreV1Api(config.new_client_from_config(kubeconfig, context))
-        self._apps: Any = client.AppsV1Api(self.core.api_client)
-        self._networking: Any = client.NetworkingV1Api(self.core.api_client)
-        # stream() changes the client that it is given while it runs.
-        self._streams = client.CoreV1Api(config.new_client_from_config(kubeconfig, context))
-
-    def secret(self, name: str, key: str) -> str:
-        data = self.core.read_namespaced_secret(name, self.namespace).data or {}
-        return base64.b64decode(data[key]).decode()
+class Database(Cluster):
+    """PostgreSQL's pods in one namespace."""
 
     def address(self, host: str) -> str:
         """Where a host answers; the host itself if no Ingress says, as where there is a Gateway."""
-        for found in self._networking.list_namespaced_ingress(self.namespace).items:
+        for found in self.networking.list_namespaced_ingress(self.namespace).items:
             if found.spec.rules[0].host == host:
                 for point in found.status.load_balancer.ingress or []:
                     return str(point.ip or point.hostname)
@@ -79,7 +36,7 @@ class Cluster:
 
     def instances(self) -> int:
         """How many instances there should be."""
-        return int(self._apps.read_namespaced_stateful_set("postgres", self.namespace).spec.replicas)
+        return int(self.apps.read_namespaced_stateful_set("postgres", self.namespace).spec.replicas)
 
     def state(self, part: str) -> dict[str, str]:
         """What Patroni keeps in one of its ConfigMaps: ``leader``, ``sync`` or ``config``."""
@@ -118,29 +75,18 @@ class Cluster:
                 return "no replica is in sync"
         return ""
 
-    def run(self, pod: str, script: str, *, check: bool = True, seconds: float = 60) -> str:
+    def shell(self, pod: str, script: str, *, check: bool = True, seconds: float = 60) -> str:
         """Run a shell script in a pod and return what it prints.
 
         Raises:
             DrillError: It failed, and was to be checked.
         """
+        code: int | None = None
         try:
-            channel = stream(
-                self._streams.connect_get_namespaced_pod_exec,
-                pod,
-                self.namespace,
-                container=CONTAINER,
-                command=["sh", "-c", script],
-                stdout=True,
-                stderr=True,
-                _preload_content=False,
-            )
-            channel.run_forever(timeout=seconds)
-            # In this order, for reading all reads the exit code as well. TypeError: the connection ended without one.
-            code = channel.returncode
-            output = str(channel.read_all())
-        except (ApiException, WebSocketException, TypeError) as error:
-            output, code = " ".join(str(error).split()), None
+            code, output, errors = self.execute(pod, CONTAINER, "sh", "-c", script, seconds=seconds)
+            output += errors
+        except READ_ERRORS as error:
+            output = " ".join(str(error).split())
         if check and code != 0:
             raise DrillError(f"in {pod}: {script!r} ended with {code}: {output[-500:]}")
         return output
