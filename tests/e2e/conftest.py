@@ -22,6 +22,8 @@ from kubernetes.client.exceptions import ApiException
 from openshift.dynamic import DynamicClient
 from urllib3.exceptions import HTTPError
 
+from stack.inventory import read_settings
+
 ROOT = Path(__file__).parents[2]
 INVENTORY = os.environ.get("INVENTORY", "inventory/minikube")
 SETTINGS = [
@@ -242,17 +244,7 @@ API_VERSIONS = {
 @pytest.fixture(scope="session")
 def settings() -> dict[str, Any]:
     """The settings as the inventory gives them to the roles."""
-    template = "{{ {" + ", ".join(f"'{name}': {name}" for name in SETTINGS) + "} }}"
-    result = subprocess.run(
-        ["ansible", "-i", INVENTORY, "localhost", "-m", "ansible.builtin.debug", "-a", json.dumps({"msg": template})],
-        cwd=ROOT,
-        env={**os.environ, "ANSIBLE_CALLBACK_RESULT_FORMAT": "json", "ANSIBLE_FORCE_COLOR": "0"},
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    found: dict[str, Any] = json.loads(result.stdout[result.stdout.index("{") :])["msg"]
-    return found
+    return read_settings(INVENTORY, SETTINGS)
 
 
 @pytest.fixture(scope="session")

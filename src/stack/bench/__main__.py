@@ -25,6 +25,7 @@ from openshift.dynamic.exceptions import NotFoundError
 
 from stack import gotools
 from stack.builder import BuildError
+from stack.inventory import read_settings
 
 from . import latency, pooler
 from .objects import read
@@ -73,20 +74,12 @@ def playbook(name: str, *arguments: str, **values: object) -> list[str]:
     return ["ansible-playbook", "-i", INVENTORY, name, *arguments, "-e", json.dumps(values)]
 
 
-def settings() -> dict[str, str]:
-    template = "{{ {" + ", ".join(f"'{name}': {name}" for name in SETTINGS) + "} }}"
-    os.environ["ANSIBLE_CALLBACK_RESULT_FORMAT"] = "json"
-    output = run("ansible", "-i", INVENTORY, "localhost", "-m", "debug", "-a", json.dumps({"msg": template}))
-    found: dict[str, str] = json.loads(output[output.index("{") :])["msg"]
-    return found
-
-
 class Bench:
     """The measurements on one cluster."""
 
     def __init__(self, rounds: int) -> None:
         self.rounds = rounds
-        self.settings = settings()
+        self.settings = read_settings(INVENTORY, SETTINGS)
         self.client = DynamicClient(
             config.new_client_from_config(self.settings["stack_kubeconfig"], self.settings["stack_context"])
         )
