@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import base64
+import datetime
 import json
 from typing import Any
 
 from kubernetes import config
 from kubernetes.client import ApiClient, AppsV1Api, Configuration, CoreV1Api, NetworkingV1Api
 from kubernetes.client.exceptions import ApiException
-from kubernetes.dynamic import DynamicClient
 from kubernetes.dynamic.exceptions import DynamicApiError
 from kubernetes.stream import stream
 from urllib3.exceptions import HTTPError
 from websocket import WebSocketException
+
+from stack.clock import seconds_ahead
 
 TIMEOUT_S = 5
 # What a call may end with where the cluster, the pod or the right to ask is missing.
@@ -38,21 +40,37 @@ class Cluster:
         settings.retries = False
         self.server = str(settings.host)
         self.namespace = namespace
+        self._settings = settings
         self._client = ApiClient(settings)
-        self._dynamic: DynamicClient | None = None
         # Typed as anything, for fields that are always there are optional to the client's types.
         self.core: Any = CoreV1Api(self._client)
         self.apps: Any = AppsV1Api(self._client)
         self.networking: Any = NetworkingV1Api(self._client)
-        # stream() changes the client that it is given while it runs.
-        self._streams = CoreV1Api(ApiClient(settings))
 
     def get(self, path: str, seconds: float = TIMEOUT_S) -> str:
         """The body that a path of the API server answers with."""
-        if self._dynamic is None:
-            self._dynamic = DynamicClient(self._client)
-        response = self._dynamic.request("GET", path, _request_timeout=seconds, serialize=False)
-        return str(response.data.decode())
+        return str(self._request(path, seconds).data.decode())
+
+    def seconds_ahead(self) -> float:
+        """By how much this machine's clock is ahead of the API server's, in seconds.
+
+        Raises:
+            ValueError: What answers for the API server writes no date.
+        """
+        asked = datetime.datetime.now(datetime.UTC)
+        date = self._request("/version", TIMEOUT_S).headers.get("Date", "")
+        return seconds_ahead(date, asked, datetime.datetime.now(datetime.UTC))
+
+    def _request(self, path: str, seconds: float) -> Any:
+        # Without the client's discovery of kinds, which takes longer than an answer and has no deadline.
+        request = self._client.param_serialize(
+            "GET", path, header_params={"Accept": "application/json, */*"}, auth_settings=["BearerToken"]
+        )
+        answer = self._client.call_api(*request, _request_timeout=seconds)
+        answer.read()
+        if not 200 <= answer.status <= 299:
+            raise ApiException(http_resp=answer)
+        return answer.response
 
     def items(self, group: str, kind: str, query: str = "") -> list[dict[str, Any]]:
         """All objects of a kind, such as ``("api/v1", "pods")``."""
@@ -77,9 +95,11 @@ class Cluster:
             The exit code, None where the command has not ended in time or the connection ended without one; what the
             command wrote to standard output; and to standard error.
         """
+        # One of its own, for stream() changes the client that it is given while it runs.
+        own = CoreV1Api(ApiClient(self._settings))
         process = stream(
-            self._streams.connect_get_namespaced_pod_exec, pod, self.namespace, container=container,
-            command=list(command), stdin=False, stdout=True, stderr=True, tty=False, _preload_content=False,
+            own.connect_get_namespaced_pod_exec, pod, self.namespace, container=container, command=list(command),
+            stdin=False, stdout=True, stderr=True, tty=False, _preload_content=False,
             _request_timeout=seconds,
         )  # fmt: skip
         process.run_forever(timeout=seconds)
