@@ -7,30 +7,26 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import yaml
+from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible.plugins.action import ActionBase
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "src"))
 
 from stack import validation
+from stack.validation import specs
+from stack.validation.rules import full_name
 
 DOCUMENTATION = r"""
 name: validate
 short_description: Validate the settings of a role, all at once
 description:
-  - Hands the settings that C(meta/argument_specs.yml) of the role names to C(problems) of C(stack.validation.ROLE), and
-    fails with a line for each problem. Their types are checked before by Ansible itself.
+  - Converts the settings that C(meta/argument_specs.yml) of the role names to their types, hands them to C(problems) of
+    C(stack.validation.ROLE), and fails with a line for each problem.
 options:
   role: {type: str, required: true, description: "The name of the role."}
+  running: {type: bool, default: false, description: "Whether to compare them with what runs, by C(running_problems)."}
   facts: {type: dict, default: {}, description: "What the role has found out, handed on beside the settings."}
 """
-
-RETURN = r"""
-problems: {type: list, elements: str, description: "One line for each problem."}
-"""
-
-
-ROLES = Path(__file__).parents[2] / "roles"
 
 
 class ActionModule(ActionBase):
@@ -43,16 +39,27 @@ class ActionModule(ActionBase):
         _, arguments = self.validate_argument_spec(
             argument_spec={
                 "role": {"type": "str", "required": True},
+                "running": {"type": "bool", "default": False},
                 "facts": {"type": "dict", "default": {}},
             }
         )
-        role = arguments["role"]
-        rules = importlib.import_module(f"stack.validation.{role}")
-        specs = yaml.safe_load((ROLES / role / "meta" / "argument_specs.yml").read_text())
-        names = {*specs["argument_specs"]["main"]["options"], *getattr(rules, "ALSO", ())} & set(task_vars or {})
-        settings = {name: self._templar.template("{{ " + name + " }}") for name in sorted(names)}
-        found = list(validation.lines(rules.problems({**settings, **arguments["facts"]})))
-        result["problems"] = found
-        if found:
-            result.update(failed=True, msg="\n".join(found))
+        rules = importlib.import_module(f"stack.validation.{arguments['role']}")
+        options = specs.all_options()
+        names = {*specs.role_options(arguments["role"]), *getattr(rules, "ALSO", ())} & set(task_vars or {})
+        given = {name: self._templar.resolve_variable_expression(name) for name in sorted(names)}
+        settings, problems, aliases = {}, [], getattr(rules, "ALIASES", {})
+        for name, value in given.items():
+            converter = ArgumentSpecValidator({name: options[name]})
+            if wanted := specs.type_complaint(options[name], value):
+                problems.append(validation.Problem(full_name(name, aliases), wanted))
+            elif (converted := converter.validate({name: value})).error_messages:
+                wanted = f"it takes a value of the type {options[name]['type']}"
+                problems.append(validation.Problem(full_name(name, aliases), wanted))
+            else:
+                settings[name] = specs.without_unset(converted.validated_parameters[name])
+        if not problems:
+            check = rules.running_problems if arguments["running"] else rules.problems
+            problems = check({**settings, **arguments["facts"]})
+        if problems:
+            result.update(failed=True, msg="\n".join(validation.lines(problems)))
         return result

@@ -1,8 +1,9 @@
 """Validation of each role's settings, by the rules of whatever takes the values.
 
 ``stack.validation.ROLE.problems(settings)`` is one pure function for each role: it takes the settings of
-``roles/ROLE/meta/argument_specs.yml`` by name, as Ansible has converted them, and returns every problem at once. Which
-names the function reads beside the role's own is in ``ALSO`` of its module.
+``roles/ROLE/meta/argument_specs.yml`` by name, converted to their types, and returns every problem at once;
+``running_problems`` of some compares them with what runs. In a role's module, ``ALSO`` has the names that its functions
+read beside the role's own, and ``ALIASES`` the settings that people set in place of the role's.
 """
 
 from __future__ import annotations
