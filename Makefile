@@ -1,4 +1,7 @@
 # The everyday names. `make` alone lists them.
+# Before the shell, which complains on each line of a locale that the machine does not have; Ansible does not start with one, or with
+# one that is not UTF-8.
+export LC_ALL := $(or $(shell locale -a 2>/dev/null | grep -ixE '(c|en_us)\.utf-?8' | head -n 1),$(value LC_ALL))
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/flask-postgres-stack
@@ -9,14 +12,30 @@ VENV_DOCS := .venv-docs
 OUTPUT := test-output
 # The longest one first, so that none is left over for the end.
 ROLES := postgres $(filter-out default postgres shared,$(notdir $(wildcard molecule/*)))
-INVENTORY ?= inventory/minikube
-export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
+# As they are typed: a `$` in them is no variable of make, and they reach a command by the environment and no shell.
+override ARGS := $(value ARGS)
+override WHAT := $(or $(value WHAT),all)
+override INVENTORY := $(or $(value INVENTORY),inventory/minikube)
+export ARGS WHAT INVENTORY
+# A command with what was typed as ARGS behind it.
+RUN := python3 -m stack.run
+PLAYBOOK := $(RUN) ansible-playbook -i "$$INVENTORY"
+export PATH := $(CURDIR)/$(VENV)/bin:$(value PATH)
 export UV_CACHE_DIR := $(CACHE)/uv
 export UV_LINK_MODE := hardlink
 export PYTHONPATH := $(CURDIR)/src
+# Ansible reads no ansible.cfg of a folder that others may write to, unless it is told to. What a user has set for another project
+# would hide this one's roles and plugins.
+export ANSIBLE_CONFIG := $(CURDIR)/ansible.cfg
+unexport ANSIBLE_INVENTORY ANSIBLE_ROLES_PATH ANSIBLE_ACTION_PLUGINS ANSIBLE_LOOKUP_PLUGINS ANSIBLE_FILTER_PLUGINS ANSIBLE_CALLBACK_PLUGINS
+# The cluster is asked directly, and all else by the user's proxy.
+ifneq ($(HTTPS_PROXY)$(HTTP_PROXY)$(ALL_PROXY)$(https_proxy)$(http_proxy)$(all_proxy),)
+export NO_PROXY := $(shell python3 src/stack/proxies.py)
+export no_proxy := $(NO_PROXY)
+endif
 # Compiling the Kubernetes client anew for each task would take longer than the tasks.
 unexport PYTHONDONTWRITEBYTECODE
-export ANSIBLE_FORCE_COLOR ?= $(shell test -t 1 && echo 1 || echo 0)
+export ANSIBLE_FORCE_COLOR ?= $(if $(MAKE_TERMOUT),1,0)
 
 .PHONY: help deploy rotate status report dashboards backup restore psql logs test lint test-unit test-policy test-app test-roles test-e2e test-issuer fuzz bench drill sbom docs destroy
 help: ## List these commands
@@ -70,28 +89,28 @@ $(VENV)/tools.stamp: $(VENV)/bin/uv
 	@touch $@
 
 deploy: $(VENV)/deploy.stamp ## Bring the stack up, or bring it to what the settings say
-	@ansible-playbook -i $(INVENTORY) site.yml $(ARGS)
+	@$(PLAYBOOK) site.yml
 
 rotate: $(VENV)/deploy.stamp ## Replace secrets while the stack serves: WHAT=database, pgadmin, token, certificates, ca or all
-	@ansible-playbook -i $(INVENTORY) playbooks/rotate.yml -e rotate=$(or $(WHAT),all) $(ARGS)
+	@$(PLAYBOOK) playbooks/rotate.yml -e "rotate=$$WHAT"
 
 status: $(VENV)/deploy.stamp ## Show what runs and what is wrong; exit code 2 where something is
-	@ANSIBLE_STDOUT_CALLBACK=screen ANSIBLE_CALLBACKS_ENABLED=screen ansible-playbook -i $(INVENTORY) playbooks/status.yml $(ARGS)
+	@ANSIBLE_STDOUT_CALLBACK=screen ANSIBLE_CALLBACKS_ENABLED=screen $(PLAYBOOK) playbooks/status.yml
 
 report: $(VENV)/deploy.stamp ## Draw what Prometheus has seen into one page (ARGS='-e report_hours=24')
-	@ansible-playbook -i $(INVENTORY) playbooks/report.yml $(ARGS)
+	@$(PLAYBOOK) playbooks/report.yml
 
 dashboards: $(VENV)/dev.stamp ## Write Grafana's dashboards anew from src/stack/report/panels.py
 	@python -m stack.report.dashboards roles/monitoring/files/dashboards
 
 backup: $(VENV)/deploy.stamp ## Make a backup now (ARGS='-e backup_type=full')
-	@ansible-playbook -i $(INVENTORY) playbooks/backup.yml $(ARGS)
+	@$(PLAYBOOK) playbooks/backup.yml
 
 restore: $(VENV)/deploy.stamp ## Restore the database (ARGS='-e restore_time=2026-03-01T18:00:00Z')
-	@ansible-playbook -i $(INVENTORY) playbooks/restore.yml $(ARGS)
+	@$(PLAYBOOK) playbooks/restore.yml
 
 psql: ## Open psql in the database
-	@kubectl exec -it service/postgres -- sh -c 'exec psql -U "$$POSTGRES_USER" -d postgres "$$@"' psql $(ARGS)
+	@$(RUN) kubectl exec -it service/postgres -- sh -c 'exec psql -U "$$POSTGRES_USER" -d postgres "$$@"' psql
 
 logs: ## Follow the service's logs
 	@kubectl logs -f --prefix --tail=20 -l app=flask-app
@@ -139,13 +158,13 @@ lint-python:
 	@git ls-files 'tests/*.py' 'app/tests/*.py' | xargs $(BANDIT) --skip B608
 
 test-unit: $(VENV)/dev.stamp ## Test the Python of src/, in seconds and without a cluster
-	@pytest tests/unit $(ARGS)
+	@$(RUN) pytest tests/unit
 
 test-policy: $(VENV)/dev.stamp $(VENV_CHECKOV)/stamp ## Test the checks of the manifests, the locks and the settings' descriptions
-	@pytest tests/policy $(ARGS)
+	@$(RUN) pytest tests/policy
 
 test-app: $(VENV_APP)/dev.stamp ## Test the service on a PostgreSQL of its own
-	@cd app && ../$(VENV_APP)/bin/python -m pytest -q $(ARGS)
+	@cd app && $(RUN) ../$(VENV_APP)/bin/python -m pytest -q
 
 test-roles: $(VENV)/dev.stamp $(VENV)/tools.stamp ## Test each role alone on the cluster, two at a time
 	@molecule create --no-report --no-command-borders
@@ -154,7 +173,7 @@ test-roles: $(VENV)/dev.stamp $(VENV)/tools.stamp ## Test each role alone on the
 test-role-%: $(VENV)/dev.stamp $(VENV)/tools.stamp
 	@# Molecule remembers what it has prepared, even if it is long gone.
 	@molecule reset --scenario-name $* --no-report > /dev/null 2>&1
-	@molecule test --scenario-name $* --report --no-command-borders $(ARGS)
+	@$(RUN) molecule test --scenario-name $* --report --no-command-borders
 
 # Without a choice: what has a stack of its own beside the rest, and then, alone, what takes the stack down.
 E2E := pytest tests/e2e
@@ -165,21 +184,21 @@ ifeq ($(strip $(ARGS)),)
 	wait $$beside || failed=1; cat $(OUTPUT)/beside; \
 	$(E2E) -m disruptive || failed=1; exit $$failed
 else
-	@pytest $(if $(findstring tests/,$(ARGS)),,tests/e2e) $(ARGS)
+	@$(RUN) pytest $(if $(findstring tests/,$(ARGS)),,tests/e2e)
 endif
 
 test-issuer: $(VENV)/dev.stamp $(VENV)/tools.stamp ## Test certificates from cert-manager, whose controllers are built for it
-	@BUILD_CERT_MANAGER=1 pytest -s tests/e2e/test_issuer.py $(ARGS)
+	@BUILD_CERT_MANAGER=1 $(RUN) pytest -s tests/e2e/test_issuer.py
 
 fuzz: $(VENV)/dev.stamp $(VENV_APP)/dev.stamp ## Call the running service with 10,000 generated requests
-	@FUZZ_EXAMPLES=2000 pytest -s tests/e2e/test_fuzz.py $(ARGS)
+	@FUZZ_EXAMPLES=2000 $(RUN) pytest -s tests/e2e/test_fuzz.py
 
 bench: $(VENV)/dev.stamp $(VENV)/tools.stamp $(VENV_APP)/dev.stamp ## Measure what is promised about speed
-	@missed=0; python -m stack.bench $(ARGS) || missed=1; \
+	@missed=0; $(RUN) python -m stack.bench || missed=1; \
 	cd app && ../$(VENV_APP)/bin/python -m bench || missed=1; exit $$missed
 
 drill: $(VENV)/deploy.stamp ## Take the primary down in every way while clients write, and count what is lost
-	@ansible-playbook -i $(INVENTORY) playbooks/drill.yml $(ARGS)
+	@$(PLAYBOOK) playbooks/drill.yml
 
 sbom: $(VENV)/dev.stamp ## Write a bill of materials for each image on the cluster
 	@python -m stack.sbom $(OUTPUT)/sbom
@@ -189,4 +208,4 @@ docs: $(VENV_APP)/dev.stamp $(VENV_DOCS)/docs.stamp ## Build the documentation i
 	@$(VENV_DOCS)/bin/zensical build --clean --strict
 
 destroy: $(VENV)/deploy.stamp ## Take the cluster and all traces of it away, but the volumes and the cache
-	@ansible-playbook -i $(INVENTORY) playbooks/destroy.yml $(ARGS)
+	@$(PLAYBOOK) playbooks/destroy.yml
