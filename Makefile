@@ -127,7 +127,7 @@ test: ## Run every test: lint, the units, the policies, the service, the deploym
 	MAKE_TEST=1 $(MAKE) --no-print-directory test-e2e ARGS= && exit $$failed
 
 # Tools that do not wait for each other, with what they print kept together.
-LINTS := lint-manifests lint-roles lint-types lint-locks lint-tree lint-python
+LINTS := lint-manifests lint-roles lint-types lint-locks lint-tree lint-words lint-python
 lint: $(VENV)/dev.stamp $(VENV_APP)/dev.stamp $(VENV_CHECKOV)/stamp ## Check the tree: YAML, roles, Python, locks, Dockerfiles, manifests, secrets
 	@$(MAKE) --no-print-directory --keep-going --output-sync --jobs=$$(nproc) $(LINTS)
 
@@ -148,6 +148,11 @@ lint-locks:
 lint-tree:
 	@yamllint --strict .
 	@git ls-files -z '*Dockerfile' | xargs -0 hadolint
+	@$$(python -m stack.gotools actionlint) -shellcheck= -pyflakes=
+	@pre-commit validate-config .pre-commit-config.yaml
+
+lint-words:
+	@python tests/policy/words.py
 
 BANDIT := bandit --quiet --configfile pyproject.toml --severity-level medium
 lint-python:

@@ -14,6 +14,7 @@ from .builder import Artifact, Builder, steps
 ROOT = Path(__file__).parents[2]
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "flask-postgres-stack" / "tools"
 PACKAGES = {
+    "actionlint": "github.com/rhysd/actionlint/cmd/actionlint",
     "cert-manager": ".",
     # No program, but its module has the definitions of its kinds.
     "gateway-api": "sigs.k8s.io/gateway-api/pkg/consts",
@@ -75,3 +76,7 @@ def build(name: str) -> Path:
                 shutil.copytree(CACHE / "go" / "mod" / KEPT[name], kept, copy_function=shutil.copyfile)
             builder.prune(list(known.values()))
     return known[name].path
+
+
+if __name__ == "__main__":
+    print(build(sys.argv[1]))
