@@ -28,9 +28,10 @@ WORD = re.compile(
 def words(text: str) -> list[str]:
     """The arguments in a line.
 
-    Blanks separate them. An argument, or the value in ``name=value``, may stand in quotes to hold blanks; in double quotes
-    a backslash before ``"`` or a backslash is dropped. Nothing else has a meaning: ``$``, backquotes, backslashes, ``#``,
-    ``;``, ``*`` and a quote within an argument arrive as they are typed. What `shlex.quote` has made is read back.
+    Blanks separate them. An argument, or the value in ``name=value``, may stand in quotes to hold blanks; in double
+    quotes a backslash before ``"`` or a backslash is dropped. Nothing else has a meaning: ``$``, backquotes,
+    backslashes, ``#``, ``;``, ``*`` and a quote within an argument arrive as they are typed. What `shlex.quote` has
+    made is read back as it was.
     """
     found = []
     for match in WORD.finditer(text):
