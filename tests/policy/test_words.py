@@ -38,6 +38,7 @@ def test_a_misspelled_word_is_found(name: str, text: str, line: int) -> None:
     ("name", "text"),
     [
         ("README.md", "```mermaid\nflowchrt LR\n```\n"),
+        ("docs/page.md", "---\nhide: [xyzzy]\n---\n\nA page.\n"),
         ("README.md", "Set `flsk_app` and ``a `b` xyzzy``, see [it](xyzzy.md#plugh) or https://xyzzy.example.\n"),
         ("README.md", "A setting\n`that goes\non xyzzy` here.\n"),
         ("README.md", "The database's pods don\u2019t run roles/xyzzy, --xyzzy, xyzzy_plugh, k8s or xyzzy.yml.\n"),

@@ -49,7 +49,7 @@ def words(text: str) -> Iterator[str]:
 
 def markdown(text: str) -> Iterator[Text]:
     """What a page says, without blocks of code and the targets of links."""
-    block = re.compile(r"^( *)```.*?^\1```|<!--.*?-->", re.MULTILINE | re.DOTALL)
+    block = re.compile(r"\A---\n.*?^---$|^( *)```.*?^\1```|<!--.*?-->", re.MULTILINE | re.DOTALL)
     blank = block.sub(lambda found: "\n" * found[0].count("\n"), text)
     blank = re.sub(r"\]\([^)\s]*\)", "]", blank)
     # Backquotes may span two lines.

@@ -1,0 +1,17 @@
+"""Diagrams of the site, drawn while it is made: the theme's own way fetches a script from another host."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import mmdr
+
+THEME = '%%{init: {"theme": "neutral"}}%%\n'
+
+
+def fence(source: str, language: str, css_class: str, options: dict[str, Any], md: Any, **other: Any) -> str:
+    """A block of Mermaid as a picture, as a custom fence of SuperFences.
+
+    See https://facelessuser.github.io/pymdown-extensions/extensions/superfences/#formatters for the arguments.
+    """
+    return f'<div class="{css_class}">{mmdr.render(THEME + source).svg()}</div>'
