@@ -9,7 +9,7 @@ import mmdr
 THEME = '%%{init: {"theme": "neutral"}}%%\n'
 
 
-def fence(source: str, language: str, css_class: str, options: dict[str, Any], md: Any, **other: Any) -> str:
+def fence(source: str, _language: str, css_class: str, _options: dict[str, Any], _md: Any, **_other: Any) -> str:
     """A block of Mermaid as a picture, as a custom fence of SuperFences.
 
     See https://facelessuser.github.io/pymdown-extensions/extensions/superfences/#formatters for the arguments.

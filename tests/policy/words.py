@@ -35,7 +35,7 @@ NO_WORDS = re.compile(
     re.DOTALL,
 )
 # A chunk between spaces that holds one of these is a name or a value: a path, a variable, an option, a number.
-NO_WORD = re.compile(r"[/\\_=@$%<>{}\d\[\]*+|#&^~]|\w[.:]\w|^--?\w|\w\(")
+NO_WORD = re.compile(r"[/\\_=@$%<>{}\d\[\]*+|#&^~]|\w[.:]\w|--|^-\w|\w\(")
 WORD = re.compile(r"[^\W\d_]+(?:'[^\W\d_]+)*")
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from stack.validation import Problem, Settings, dns
 from stack.validation.rules import Rule, check, number, one_line, optional
 
-# RFC 5280, A.1: ub-common-name, in characters.
+# RFC 5280, A.1: `ub-common-name`, in characters.
 COMMON_NAME_MAX = 64
 # A thousand years: what is said of a certificate's end has four digits for the year (RFC 5280, 4.1.2.5).
 DAYS_MAX = 365_000
