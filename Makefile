@@ -1,4 +1,4 @@
-# The everyday names. `make` alone lists them.
+# The everyday commands. `make` alone lists them, by the groups that begin with ##@.
 # Before the shell, which complains on each line of a locale that the machine does not have; Ansible does not start with one, or with
 # one that is not UTF-8.
 export LC_ALL := $(or $(shell locale -a 2>/dev/null | grep -ixE '(c|en_us)\.utf-?8' | head -n 1),$(value LC_ALL))
@@ -10,7 +10,7 @@ VENV_APP := .venv-app
 VENV_CHECKOV := .venv-checkov
 VENV_DOCS := .venv-docs
 OUTPUT := test-output
-# The longest one first, so that none is left over for the end.
+# The longest scenario comes first, so that two jobs end at about the same time.
 ROLES := postgres $(filter-out default postgres shared,$(notdir $(wildcard molecule/*)))
 # As they are typed: a `$` in them is no variable of make, and they reach a command by the environment and no shell.
 override ARGS := $(value ARGS)
@@ -33,18 +33,20 @@ ifneq ($(HTTPS_PROXY)$(HTTP_PROXY)$(ALL_PROXY)$(https_proxy)$(http_proxy)$(all_p
 export NO_PROXY := $(shell python3 src/stack/proxies.py)
 export no_proxy := $(NO_PROXY)
 endif
-# Compiling the Kubernetes client anew for each task would take longer than the tasks.
+# Without compiled files, each task would compile the Kubernetes client again, which takes longer than the task.
 unexport PYTHONDONTWRITEBYTECODE
 export ANSIBLE_FORCE_COLOR ?= $(if $(MAKE_TERMOUT),1,0)
 
-.PHONY: help deploy rotate status report dashboards backup restore psql logs test lint test-unit test-policy test-app test-roles test-e2e test-issuer fuzz bench drill sbom docs destroy
+.PHONY: help deploy destroy status logs psql report backup restore rotate drill sbom test lint test-unit test-policy test-app test-roles test-e2e test-issuer fuzz bench dashboards docs
 help: ## List these commands
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-11s %s\n", $$1, $$2}'
+	@echo "Usage: make COMMAND [INVENTORY=inventory/minikube] [ARGS='-e setting=value']"
+	@awk -F':.*## ' '/^##@ / {printf "\n%s\n", substr($$0, 5)} \
+	  /^[a-z0-9-]+%?:.*## / {sub("%", "NAME", $$1); printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-# The last line of a failed installation, below what Python, pip or uv says.
+# The last line of a failed installation, below the message of Python, pip or uv.
 UNINSTALLED := { echo "make: the Python packages could not be installed, for the reason above: PyPI, or the index in PIP_INDEX_URL and UV_DEFAULT_INDEX, must be reachable (by a proxy: HTTPS_PROXY), and the disk have 1 GB free" >&2; exit 1; }
 
-# pip installs uv alone, uv the rest: seconds instead of minutes, and its cache is shared between checkouts.
+# pip installs uv, and uv installs everything else: in seconds instead of minutes, and with one cache for all checkouts.
 $(VENV)/bin/uv: requirements-uv.txt
 	@python3 -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "make: Python 3.11 or newer is needed as python3, found $$(python3 --version 2>&1)" >&2; exit 1; }
 	@python3 -c 'import ensurepip' 2>/dev/null || { apt-get update -q && apt-get install -qy --no-install-recommends python3-venv; } \
@@ -62,7 +64,7 @@ $(VENV)/dev.stamp: requirements-dev.txt $(VENV)/deploy.stamp
 	@$(VENV)/bin/uv pip install --quiet --python $(VENV) --require-hashes -r requirements-dev.txt || $(UNINSTALLED)
 	@touch $@
 
-# The service has its own requirements, which share nothing with Ansible's.
+# The service has its own requirements, separate from Ansible's.
 $(VENV_APP)/dev.stamp: app/requirements-dev.txt app/requirements-build.txt app/pyproject.toml $(VENV)/bin/uv
 	@echo "Setting up the service's Python environment in $(VENV_APP)"
 	@uv venv --quiet --allow-existing --python python3 $(VENV_APP)
@@ -70,7 +72,7 @@ $(VENV_APP)/dev.stamp: app/requirements-dev.txt app/requirements-build.txt app/p
 	@uv pip install --quiet --python $(VENV_APP) --no-deps --build-constraints app/requirements-build.txt --editable app
 	@touch $@
 
-# Its pins conflict with Ansible's.
+# checkov has an environment of its own, since its pins conflict with Ansible's.
 $(VENV_CHECKOV)/stamp: requirements-checkov.txt $(VENV)/bin/uv
 	@echo "Setting up the environment of the manifests' checks in $(VENV_CHECKOV)"
 	@uv venv --quiet --allow-existing --python python3 $(VENV_CHECKOV)
@@ -82,41 +84,53 @@ $(VENV_DOCS)/docs.stamp: docs/requirements.txt $(VENV)/bin/uv
 	@uv pip install --quiet --python $(VENV_DOCS) --require-hashes -r docs/requirements.txt || $(UNINSTALLED)
 	@touch $@
 
-# What tests and measurements call and a machine may lack.
+# Programs that tests and measurements call, from Debian's packages if they are missing.
 $(VENV)/tools.stamp: $(VENV)/bin/uv
 	@missing=; for tool in chromium curl openssl wrk; do command -v $$tool > /dev/null || missing="$$missing $$tool"; done; \
 	test -z "$$missing" || { apt-get update -q && apt-get install -qy --no-install-recommends $$missing; }
 	@touch $@
 
-deploy: $(VENV)/deploy.stamp ## Bring the stack up, or bring it to what the settings say
+##@ Deploy
+
+deploy: $(VENV)/deploy.stamp ## Deploy the stack, or change it to what the settings say
 	@$(PLAYBOOK) site.yml
 
-rotate: $(VENV)/deploy.stamp ## Replace secrets while the stack serves: WHAT=database, pgadmin, token, certificates, ca or all
-	@$(PLAYBOOK) playbooks/rotate.yml -e "rotate=$$WHAT"
+destroy: $(VENV)/deploy.stamp ## Remove the cluster and what the offline build installed; volumes and cache are kept
+	@$(PLAYBOOK) playbooks/destroy.yml
 
-status: $(VENV)/deploy.stamp ## Show what runs and what is wrong; exit code 2 where something is
+##@ Operate a running stack
+
+status: $(VENV)/deploy.stamp ## Show what runs and what is wrong; exit code 2 if something is
 	@ANSIBLE_STDOUT_CALLBACK=screen ANSIBLE_CALLBACKS_ENABLED=screen $(PLAYBOOK) playbooks/status.yml
-
-report: $(VENV)/deploy.stamp ## Draw what Prometheus has seen into one page (ARGS='-e report_hours=24')
-	@$(PLAYBOOK) playbooks/report.yml
-
-dashboards: $(VENV)/dev.stamp ## Write Grafana's dashboards anew from src/stack/report/panels.py
-	@python -m stack.report.dashboards roles/monitoring/files/dashboards
-
-backup: $(VENV)/deploy.stamp ## Make a backup now (ARGS='-e backup_type=full')
-	@$(PLAYBOOK) playbooks/backup.yml
-
-restore: $(VENV)/deploy.stamp ## Restore the database (ARGS='-e restore_time=2026-03-01T18:00:00Z')
-	@$(PLAYBOOK) playbooks/restore.yml
-
-psql: ## Open psql in the database
-	@$(RUN) kubectl exec -it service/postgres -- sh -c 'exec psql -U "$$POSTGRES_USER" -d postgres "$$@"' psql
 
 logs: ## Follow the service's logs
 	@kubectl logs -f --prefix --tail=20 -l app=flask-app
 
-# The stages go on after a failure, so that one run shows all that is wrong; only the stack's own tests need a stack.
-test: ## Run every test: lint, the units, the policies, the service, the deployment, the roles, the stack
+psql: ## Open psql on the database's primary
+	@$(RUN) kubectl exec -it service/postgres -- sh -c 'exec psql -U "$$POSTGRES_USER" -d postgres "$$@"' psql
+
+report: $(VENV)/deploy.stamp ## Write a page with charts of the last hours (ARGS='-e report_hours=24')
+	@$(PLAYBOOK) playbooks/report.yml
+
+backup: $(VENV)/deploy.stamp ## Make a backup now (ARGS='-e backup_type=full')
+	@$(PLAYBOOK) playbooks/backup.yml
+
+restore: $(VENV)/deploy.stamp ## Restore a backup (ARGS='-e restore_time=2026-03-01T18:00:00Z')
+	@$(PLAYBOOK) playbooks/restore.yml
+
+rotate: $(VENV)/deploy.stamp ## Replace secrets while the stack serves (WHAT=database, pgadmin, token, certificates, ca or all)
+	@$(PLAYBOOK) playbooks/rotate.yml -e "rotate=$$WHAT"
+
+drill: $(VENV)/deploy.stamp ## Take the primary down in every way while clients write, and count lost rows
+	@$(PLAYBOOK) playbooks/drill.yml
+
+sbom: $(VENV)/dev.stamp ## Write a bill of materials for each running image
+	@python -m stack.sbom $(OUTPUT)/sbom
+
+##@ Develop
+
+# A failed stage does not end the run, so that one run shows everything that is wrong.
+test: ## Run every test: lint, unit, policy, the service, then a deployment, the roles, the stack
 	@mkdir -p $(OUTPUT) && : > $(OUTPUT)/stages; failed=0; \
 	for stage in lint test-unit test-policy test-app deploy test-roles; do \
 	  echo "=== make $$stage"; began=$$SECONDS; \
@@ -126,9 +140,9 @@ test: ## Run every test: lint, the units, the policies, the service, the deploym
 	echo "=== make test-e2e"; \
 	MAKE_TEST=1 $(MAKE) --no-print-directory test-e2e ARGS= && exit $$failed
 
-# Tools that do not wait for each other, with what they print kept together.
+# The checks run side by side; the output of each is kept together.
 LINTS := lint-manifests lint-roles lint-types lint-locks lint-tree lint-words lint-python
-lint: $(VENV)/dev.stamp $(VENV_APP)/dev.stamp $(VENV_CHECKOV)/stamp ## Check the tree: YAML, roles, Python, locks, Dockerfiles, manifests, secrets
+lint: $(VENV)/dev.stamp $(VENV_APP)/dev.stamp $(VENV_CHECKOV)/stamp ## Check the repository: YAML, roles, Python, locks, Dockerfiles, manifests, secrets, spelling
 	@$(MAKE) --no-print-directory --keep-going --output-sync --jobs=$$(nproc) $(LINTS)
 
 .PHONY: $(LINTS)
@@ -159,30 +173,30 @@ lint-python:
 	@ruff check --quiet && ruff format --check --quiet
 	@cd app && ../$(VENV_APP)/bin/ruff check --quiet
 	@{ git ls-files '*.py' ':!tests/*' ':!app/tests/*'; git grep -lE '^#!.*python' images; } | xargs $(BANDIT)
-	@# The tests' own statements, which take nothing from anybody.
+	@# Tests may build SQL from strings: they take no input.
 	@git ls-files 'tests/*.py' 'app/tests/*.py' | xargs $(BANDIT) --skip B608
 
-test-unit: $(VENV)/dev.stamp ## Test the Python of src/, in seconds and without a cluster
+test-unit: $(VENV)/dev.stamp ## Test the Python of src/, in seconds, without a cluster
 	@$(RUN) pytest tests/unit
 
-test-policy: $(VENV)/dev.stamp $(VENV_CHECKOV)/stamp ## Test the checks of the manifests, the locks and the settings' descriptions
+test-policy: $(VENV)/dev.stamp $(VENV_CHECKOV)/stamp ## Test the checks of manifests, locks, settings and words, without a cluster
 	@$(RUN) pytest tests/policy
 
-test-app: $(VENV_APP)/dev.stamp ## Test the service on a PostgreSQL of its own
+test-app: $(VENV_APP)/dev.stamp ## Test the service with a PostgreSQL that the tests start
 	@cd app && $(RUN) ../$(VENV_APP)/bin/python -m pytest -q
 
-test-roles: $(VENV)/dev.stamp $(VENV)/tools.stamp ## Test each role alone on the cluster, two at a time
+test-roles: $(VENV)/dev.stamp $(VENV)/tools.stamp ## Test each role alone on a cluster, two at a time
 	@molecule create --no-report --no-command-borders
 	@$(MAKE) --no-print-directory --jobs=2 --output-sync --keep-going $(ROLES:%=test-role-%)
 
-test-role-%: $(VENV)/dev.stamp $(VENV)/tools.stamp
-	@# Molecule remembers what it has prepared, even if it is long gone.
+test-role-%: $(VENV)/dev.stamp $(VENV)/tools.stamp ## Test one role alone, such as make test-role-tls
+	@# Molecule keeps the state of an earlier run, even if its objects are gone.
 	@molecule reset --scenario-name $* --no-report > /dev/null 2>&1
 	@$(RUN) molecule test --scenario-name $* --report --no-command-borders
 
 # Without a choice: what has a stack of its own beside the rest, and then, alone, what takes the stack down.
 E2E := pytest tests/e2e
-test-e2e: $(VENV)/dev.stamp $(VENV)/tools.stamp $(VENV_APP)/dev.stamp $(VENV_CHECKOV)/stamp ## Test the running stack from outside (ARGS='-m backup')
+test-e2e: $(VENV)/dev.stamp $(VENV)/tools.stamp $(VENV_APP)/dev.stamp $(VENV_CHECKOV)/stamp ## Test the running stack (ARGS='-m backup')
 ifeq ($(strip $(ARGS)),)
 	@mkdir -p $(OUTPUT); failed=0; $(E2E) -m beside > $(OUTPUT)/beside 2>&1 & beside=$$!; \
 	$(E2E) -m 'not beside and not disruptive' || failed=1; \
@@ -192,25 +206,19 @@ else
 	@$(RUN) pytest $(if $(findstring tests/,$(ARGS)),,tests/e2e)
 endif
 
-test-issuer: $(VENV)/dev.stamp $(VENV)/tools.stamp ## Test certificates from cert-manager, whose controllers are built for it
+test-issuer: $(VENV)/dev.stamp $(VENV)/tools.stamp ## Test certificates from cert-manager, after building its controllers
 	@BUILD_CERT_MANAGER=1 $(RUN) pytest -s tests/e2e/test_issuer.py
 
-fuzz: $(VENV)/dev.stamp $(VENV_APP)/dev.stamp ## Call the running service with 10,000 generated requests
+fuzz: $(VENV)/dev.stamp $(VENV_APP)/dev.stamp ## Send 10,000 generated requests to the running service
 	@FUZZ_EXAMPLES=2000 $(RUN) pytest -s tests/e2e/test_fuzz.py
 
-bench: $(VENV)/dev.stamp $(VENV)/tools.stamp $(VENV_APP)/dev.stamp ## Measure what is promised about speed
+bench: $(VENV)/dev.stamp $(VENV)/tools.stamp $(VENV_APP)/dev.stamp ## Measure the speed that the documents promise
 	@missed=0; $(RUN) python -m stack.bench || missed=1; \
 	cd app && ../$(VENV_APP)/bin/python -m bench || missed=1; exit $$missed
 
-drill: $(VENV)/deploy.stamp ## Take the primary down in every way while clients write, and count what is lost
-	@$(PLAYBOOK) playbooks/drill.yml
-
-sbom: $(VENV)/dev.stamp ## Write a bill of materials for each image on the cluster
-	@python -m stack.sbom $(OUTPUT)/sbom
+dashboards: $(VENV)/dev.stamp ## Generate Grafana's dashboards from src/stack/report/panels.py
+	@python -m stack.report.dashboards roles/monitoring/files/dashboards
 
 docs: $(VENV_APP)/dev.stamp $(VENV_DOCS)/docs.stamp ## Build the documentation into site/
 	@$(VENV_APP)/bin/python docs/generate.py
 	@$(VENV_DOCS)/bin/zensical build --clean --strict
-
-destroy: $(VENV)/deploy.stamp ## Take the cluster and all traces of it away, but the volumes and the cache
-	@$(PLAYBOOK) playbooks/destroy.yml

@@ -38,10 +38,16 @@ def table(*head: str, rows: Iterator[tuple[str, ...]]) -> Iterator[str]:
 
 
 def commands() -> Iterator[str]:
+    """The commands in the groups that `make` alone prints."""
     yield "# Commands\n"
-    yield "Each takes `INVENTORY=` (`inventory/minikube`) and `ARGS=`, what is to be added to the command behind it.\n"
-    found = re.findall(r"^([a-z-]+):.*## (.*)$", (ROOT / "Makefile").read_text(), re.MULTILINE)
-    yield from table("command", "what it does", rows=((f"`make {name}`", cell(text)) for name, text in found))
+    yield "`make help` lists them. Each takes `INVENTORY=` (`inventory/minikube`) and `ARGS=`, arguments to add to the command that it runs."
+    for group in (ROOT / "Makefile").read_text().split("\n##@ ")[1:]:
+        title, _, targets = group.partition("\n")
+        found = re.findall(r"^([a-z0-9-]+%?):.*## (.*)$", targets, re.MULTILINE)
+        yield f"\n## {title}\n"
+        yield from table("command", "what it does", rows=(
+            (f"`make {name.replace('%', 'NAME')}`", cell(text)) for name, text in found
+        ))  # fmt: skip
 
 
 def role_page(role: Path) -> Iterator[str]:

@@ -57,13 +57,6 @@ def checkout(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_make_alone_lists_the_commands() -> None:
-    listed = re.findall(r"^  make ([a-z-]+) +\S", make().stdout, re.MULTILINE)
-    phony = re.search(r"^\.PHONY: (.*)$", (ROOT / "Makefile").read_text(), re.MULTILINE)
-    assert phony
-    assert listed == phony[1].split()
-
-
 def test_an_old_python(checkout: Path) -> None:
     """The interpreter that `python3` leads to believes to be of another version."""
     old = checkout / "bin" / "python3"
