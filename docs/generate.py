@@ -40,8 +40,8 @@ def table(*head: str, rows: Iterator[tuple[str, ...]]) -> Iterator[str]:
 def commands() -> Iterator[str]:
     """The commands in the groups that `make` alone prints."""
     yield "# Commands\n"
-    yield "`make help` lists them. Each takes `INVENTORY=` (`inventory/minikube`) and `ARGS=`, arguments to add to the command"
-    yield "that it runs."
+    yield "`make help` lists them. Each takes `INVENTORY=` (`inventory/minikube`) and `ARGS=`, arguments to add to"
+    yield "the command that it runs."
     for group in (ROOT / "Makefile").read_text().split("\n##@ ")[1:]:
         title, _, targets = group.partition("\n")
         found = re.findall(r"^([a-z0-9-]+%?):.*## (.*)$", targets, re.MULTILINE)
