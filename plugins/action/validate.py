@@ -7,7 +7,6 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible.plugins.action import ActionBase
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "src"))
@@ -47,19 +46,15 @@ class ActionModule(ActionBase):
         options = specs.all_options()
         names = {*specs.role_options(arguments["role"]), *getattr(rules, "ALSO", ())} & set(task_vars or {})
         given = {name: self._templar.resolve_variable_expression(name) for name in sorted(names)}
-        settings, problems, aliases = {}, [], getattr(rules, "ALIASES", {})
-        for name, value in given.items():
-            converter = ArgumentSpecValidator({name: options[name]})
-            if wanted := specs.type_complaint(options[name], value):
-                problems.append(validation.Problem(full_name(name, aliases), wanted))
-            elif (converted := converter.validate({name: value})).error_messages:
-                wanted = f"it takes a value of the type {options[name]['type']}"
-                problems.append(validation.Problem(full_name(name, aliases), wanted))
-            else:
-                settings[name] = specs.without_unset(converted.validated_parameters[name])
+        aliases = getattr(rules, "ALIASES", {})
+        found = [specs.type_problem(full_name(name, aliases), options[name], value) for name, value in given.items()]
+        problems = [problem for problem in found if problem]
         if not problems:
+            settings = {name: specs.converted(name, options[name], value) for name, value in given.items()}
             check = rules.running_problems if arguments["running"] else rules.problems
             problems = check({**settings, **arguments["facts"]})
         if problems:
-            result.update(failed=True, msg="\n".join(validation.lines(problems)))
-        return result
+            return {**result, "failed": True, "msg": "\n".join(validation.lines(problems))}
+        # So that each role validates once in a run.
+        suffix = "validated_running" if arguments["running"] else "validated"
+        return {**result, "ansible_facts": {f"__{arguments['role']}_{suffix}": True}}

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+
+from stack.validation import secrets, specs
 
 ROOT = Path(__file__).parents[2]
 ROLES = sorted(path.name for path in (ROOT / "roles").iterdir() if path.is_dir())
@@ -29,3 +32,22 @@ def test_defaults_and_argument_specs_agree(role: str) -> None:
             assert name.startswith(f"{role}_")
             assert option.get("description"), f"{name} has no description"
             assert option.get("type"), f"{name} has no type"
+
+
+def test_secrets_are_known_as_such() -> None:
+    """No message shows them: they are looked at before anything else reads them."""
+    found = specs.all_options()
+    named = {name for name in found if re.search(r"_(password|passphrase|token|key|key_secret)$", name)}
+    assert len(named) >= 9
+    assert named <= set(secrets.secret_options(found))
+
+
+@pytest.mark.parametrize(
+    "playbook", ["site.yml", *(f"playbooks/{path.name}" for path in (ROOT / "playbooks").glob("*.yml"))]
+)
+def test_every_playbook_looks_at_them_first(playbook: str) -> None:
+    play = load(ROOT / playbook)[0]
+    first = (play.get("pre_tasks") or play.get("tasks"))[0]
+    assert "validate_secrets" in first
+    assert first["tags"] == "always"
+    assert not play.get("roles") or "pre_tasks" in play

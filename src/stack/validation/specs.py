@@ -6,11 +6,24 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 
-Options = dict[str, dict[str, Any]]
+from stack.validation import Problem
+
+Option = dict[str, Any]
+Options = dict[str, Option]
 ROLES = Path(__file__).parents[3] / "roles"
 # The parser in C, where there is one: this is read in the process of a task.
 LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+# What the types of settings are called, as the rest of a sentence.
+TYPES = {
+    "bool": "true or false",
+    "dict": "a mapping such as {name: value}",
+    "int": "a whole number",
+    "list": "a list such as [one, another], with all that its parts need",
+    "path": "a path",
+    "str": "text",
+}
 
 
 def role_options(role: str) -> Options:
@@ -27,17 +40,25 @@ def all_options() -> Options:
     return {name: option for role in roles for name, option in role_options(role).items()}
 
 
-def type_complaint(option: dict[str, Any], value: Any) -> str | None:
-    """What is wrong with a value before Ansible converts it, which makes text of numbers and nothing of no value."""
+def type_problem(name: str, option: Option, value: Any) -> Problem | None:
+    """What is wrong with a value that Ansible would convert into something else, or not at all."""
+    # Ansible makes text of numbers, so that 007 becomes 7.
+    if option["type"] == "str" and not isinstance(value, str | None):
+        return Problem(name, "it takes text: put the value in quotes")
     if value is None:
-        return "it has no value: give it one, such as '', or leave it out"
-    if option["type"] == "str" and not isinstance(value, str):
-        return "it takes text: put the value in quotes"
-    return None
+        return Problem(name, "it has no value: give it one, such as '', or leave it out")
+    if not ArgumentSpecValidator({name: option}).validate({name: value}).error_messages:
+        return None
+    wanted = ", ".join(map(str, option.get("choices", [])))
+    return Problem(name, f"it takes {wanted or TYPES[option['type']]}", None if option.get("no_log") else value)
+
+
+def converted(name: str, option: Option, value: Any) -> Any:
+    """A value by the type of its setting, without the parts that are not set, which Ansible adds as None."""
+    return without_unset(ArgumentSpecValidator({name: option}).validate({name: value}).validated_parameters[name])
 
 
 def without_unset(value: Any) -> Any:
-    """A converted value without the parts that were not set, which Ansible adds as None."""
     if isinstance(value, dict):
         return {key: without_unset(part) for key, part in value.items() if part is not None}
     return [without_unset(part) for part in value] if isinstance(value, list) else value

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from stack.certificates import COMMON_NAME_MAX
 from stack.validation import Problem, Settings, dns
 from stack.validation.rules import Rule, check, number, one_line, optional
 
-# RFC 5280, A.1: `ub-common-name`, in characters.
-COMMON_NAME_MAX = 64
 # A thousand years: what is said of a certificate's end has four digits for the year (RFC 5280, 4.1.2.5).
 DAYS_MAX = 365_000
 # The second login of the service, for rotations, ends in it.
@@ -25,11 +24,7 @@ def hosts(value: Any) -> str | None:
     return next((f"{name!r}: {wanted}" for name in value if (wanted := dns.host_or_wildcard(name))), None)
 
 
-def common_name(names: list[str]) -> str:
-    """Of a certificate's names, the one that fits into its subject, or nothing: the subjectAltName has them all."""
-    return next((name for name in names if len(name) <= COMMON_NAME_MAX), "")
-
-
+ALIASES = {"tls_hosts": "stack_app_host, stack_pgadmin_host"}
 RULES: dict[str, Rule] = {
     "tls_hosts": hosts,
     "tls_issuer": optional(dns.subdomain),
@@ -46,7 +41,7 @@ RULES: dict[str, Rule] = {
 
 def problems(settings: Settings) -> list[Problem]:
     """Everything that is wrong with the settings."""
-    found = list(check(settings, RULES))
+    found = list(check(settings, RULES, ALIASES))
     return found or [*lifetimes(settings), *server_names(settings)]
 
 
