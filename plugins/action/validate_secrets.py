@@ -32,9 +32,11 @@ class ActionModule(ActionBase):
 
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         result = super().run(tmp, task_vars)
-        problems = []
+        given, problems = task_vars or {}, []
         for name, option in secrets.secret_options(specs.all_options()).items():
-            written = (task_vars or {}).get(name, "")
+            if name not in given:
+                continue
+            written = given[name]
             try:
                 value = self._templar.template(written)
             except AnsibleError:
