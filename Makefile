@@ -176,7 +176,7 @@ lint-python:
 	@# Tests may build SQL from strings: they take no input.
 	@git ls-files 'tests/*.py' 'app/tests/*.py' | xargs $(BANDIT) --skip B608
 
-test-unit: $(VENV)/dev.stamp ## Test the Python of src/, in seconds, without a cluster
+test-unit: $(VENV)/dev.stamp $(VENV_APP)/dev.stamp ## Test the Python of src/, in seconds, without a cluster
 	@$(RUN) pytest tests/unit
 
 test-policy: $(VENV)/dev.stamp $(VENV_CHECKOV)/stamp ## Test the checks of manifests, locks, settings and words, without a cluster

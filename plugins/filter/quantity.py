@@ -8,7 +8,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "src"))
 
-from stack.quantity import quantity
+from stack.quantity import mebibytes, quantity
 
 DOCUMENTATION = r"""
 name: quantity
@@ -27,4 +27,4 @@ _value: {type: float, description: "How many bytes, or of whatever is counted."}
 
 class FilterModule:
     def filters(self) -> dict[str, Any]:
-        return {"quantity": quantity}
+        return {"quantity": quantity, "mebibytes": mebibytes}

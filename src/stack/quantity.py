@@ -26,3 +26,12 @@ def quantity(text: str | int | float) -> float:
         raise ValueError(f"{text!r} is no quantity")
     number, unit, exponent = match.groups()
     return float(Decimal(number) * UNITS.get(unit, Decimal(1)) * Decimal(10) ** int(exponent or 0))
+
+
+def mebibytes(text: str | int | float) -> int:
+    """A quantity as whole MiB, rounded down.
+
+    Raises:
+        ValueError: Kubernetes does not take it.
+    """
+    return int(quantity(text) // 2**20)

@@ -1,0 +1,1 @@
+"""What the roles of the database compute: parameters, connections, schedules, times, backups and logins."""

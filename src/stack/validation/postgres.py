@@ -1,0 +1,294 @@
+"""Settings of the role ``postgres``, by the rules of PostgreSQL, Patroni, pgBackRest, PgBouncer and Kubernetes."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+from stack.postgres import connections, parameters
+from stack.postgres.schedule import MACROS, is_schedule
+from stack.quantity import mebibytes, quantity
+from stack.validation import Problem, Settings, dns, kubernetes
+from stack.validation.rules import Rule, check, number, optional
+
+ALIASES = {
+    "postgres_image_repository": "stack_image_repository",
+    "postgres_storage_class": "stack_storage_class",
+    "postgres_backup_storage_class": "stack_storage_class",
+}
+ALSO = connections.ALSO
+
+LOGINS = ("postgres_user", "postgres_app_user", "postgres_console_user", "postgres_monitoring_user")
+# What Patroni and the pooler log in as, beside the service's second login.
+OWN_LOGINS = ("standby", "rewind", "pooler")
+PASSWORDS = ("postgres_password", "postgres_app_password", "postgres_console_password", "postgres_monitoring_password")
+MEMORY_MIN_MIB = 192
+STORAGE_MIN_MIB = 512
+QUEUE_MIN_MIB = 32
+# PostgreSQL's parameters that keep connections for some logins, with their defaults.
+RESERVED_CONNECTIONS = {"superuser_reserved_connections": "3", "reserved_connections": "0"}
+
+# PostgreSQL's names have 63 characters, and pg_ is its own.
+LOGIN = re.compile(r"(?!pg_)[a-z_][a-z0-9_]{0,62}")
+DATABASE = re.compile(r"(?!template[01]$)[A-Za-z_][-A-Za-z0-9_]{0,62}")
+PASSWORD = re.compile(r"[^\x00-\x1f\x7f]{0,256}")
+PASSPHRASE = re.compile(r"([!-~]{16,256})?")
+ENDPOINT = re.compile(r"[A-Za-z0-9]([-A-Za-z0-9.]*[A-Za-z0-9])?(:[0-9]{1,5})?")
+BUCKET_PATH = re.compile(r"(/[-A-Za-z0-9_.]+)+")
+BUCKET = tuple(f"postgres_backup_s3_{part}" for part in ("endpoint", "bucket", "region", "key", "key_secret"))
+
+
+def matches(pattern: re.Pattern[str], wanted: str) -> Rule:
+    return lambda value: None if pattern.fullmatch(value) else wanted
+
+
+def volume(value: Any) -> str | None:
+    """The size of a volume that a new database fits into."""
+    fits = kubernetes.storage(value) is None and mebibytes(value) >= STORAGE_MIN_MIB
+    return None if fits else f"it takes a quantity such as 5Gi, {STORAGE_MIN_MIB}Mi or more"
+
+
+def memory(resources: Any) -> str:
+    """The limit of an instance's memory, as its user wrote it."""
+    return str((resources.get("limits") or {}).get("memory", "512Mi"))
+
+
+def instance(value: Any) -> str | None:
+    """Requests and limits of an instance."""
+    if wanted := kubernetes.resources(value):
+        return wanted
+    fits = mebibytes(memory(value)) >= MEMORY_MIN_MIB
+    return None if fits else f"limits.memory takes a quantity such as 512Mi, {MEMORY_MIN_MIB}Mi or more"
+
+
+def schedule(value: Any) -> str | None:
+    """When a CronJob starts."""
+    wanted = f"it takes five fields such as 30 1 * * 0, of a day that comes, or one of {', '.join(MACROS)}"
+    return None if is_schedule(value) else wanted
+
+
+def authority(value: Any) -> str | None:
+    return None if "-----BEGIN CERTIFICATE-----" in value else "it takes a certificate as PEM, or nothing"
+
+
+RULES: dict[str, Rule] = {
+    "postgres_base_image": kubernetes.image,
+    "postgres_image_repository": optional(kubernetes.repository),
+    "postgres_instances": number(1, 5),
+    "postgres_database": matches(DATABASE, "it takes letters, digits, _ and -, 63 at most, and no template"),
+    "postgres_resources": instance,
+    "postgres_storage_size": volume,
+    "postgres_storage_class": optional(dns.subdomain),
+    "postgres_rollout_timeout": number(1, wanted="it takes seconds, 1 or more"),
+}
+BACKUP_RULES: dict[str, Rule] = {
+    "postgres_backup_storage_size": volume,
+    "postgres_backup_storage_class": optional(dns.subdomain),
+    "postgres_backup_full_schedule": schedule,
+    "postgres_backup_incr_schedule": schedule,
+    "postgres_backup_retention": number(1, 9999, wanted="it takes the number of full backups to keep, 1 to 9999"),
+    "postgres_backup_resources": kubernetes.resources,
+    "postgres_backup_timeout": number(60, wanted="it takes 60 seconds or more"),
+}
+BUCKET_RULES: dict[str, Rule] = {
+    "postgres_backup_s3_endpoint": optional(
+        matches(
+            ENDPOINT,
+            "it takes a host name with or without a port, such as s3.eu-west-1.amazonaws.com; HTTPS is used",
+        )
+    ),
+    "postgres_backup_s3_path": matches(BUCKET_PATH, "it takes a path such as /flask-postgres"),
+}
+POOLER_RULES: dict[str, Rule] = {
+    "postgres_pooler_base_image": kubernetes.image,
+    "postgres_pooler_replicas": number(1, 10),
+    "postgres_pooler_max_clients": number(1, 10_000),
+    "postgres_pooler_query_timeout": number(1, wanted="it takes seconds, 1 or more"),
+    "postgres_pooler_resources": kubernetes.resources,
+    "postgres_pooler_exporter_resources": kubernetes.resources,
+}
+
+
+def problems(settings: Settings) -> list[Problem]:
+    """Everything that is wrong with the settings, and with what the service and the pooler open of connections.
+
+    Beside them it reads ``default_parameters`` and ``own_parameters`` of PostgreSQL: what the role sets where its user
+    does not, and what nobody else may set.
+    """
+    found = [*check(settings, RULES, ALIASES), *logins(settings), *passwords(settings)]
+    if settings["postgres_backup_enabled"]:
+        found += [*check(settings, BACKUP_RULES, ALIASES), *backups(settings)]
+    if settings["postgres_pooler_enabled"]:
+        found += [*check(settings, POOLER_RULES, ALIASES), *pooler(settings)]
+    # What follows the size of an instance needs one.
+    if not any(problem.name in {"postgres_resources", "postgres_storage_size"} for problem in found):
+        found += wanted_parameters(settings)
+    return found
+
+
+def logins(settings: Settings) -> Iterator[Problem]:
+    second = f"{settings['postgres_app_user']}_2"
+    taken = [second, *OWN_LOGINS]
+    wanted = (
+        "it takes small letters, digits and _, does not begin with pg_, and is another than the other logins,"
+        f" {', '.join(taken[:-1])} and {taken[-1]}"
+    )
+    for name in LOGINS:
+        others = [*taken, *(settings[other] for other in LOGINS if other != name)]
+        longest = second if name == "postgres_app_user" else settings[name]
+        if not LOGIN.fullmatch(longest) or not LOGIN.fullmatch(settings[name]) or settings[name] in others:
+            yield Problem(name, wanted, settings[name])
+
+
+def passwords(settings: Settings) -> Iterator[Problem]:
+    """What is wrong with values that no message shows."""
+    for name in PASSWORDS:
+        if not PASSWORD.fullmatch(settings[name]):
+            yield Problem(name, "it takes at most 256 characters, none of them a control character")
+
+
+def wanted_parameters(settings: Settings) -> Iterator[Problem]:
+    """What PostgreSQL does not take, or cannot start with in its container."""
+    given, own = settings["postgres_parameters"], settings["own_parameters"]
+    limit = memory(settings["postgres_resources"])
+    values = parameters.wanted(
+        given, settings["default_parameters"], own, mebibytes(limit), mebibytes(settings["postgres_storage_size"])
+    )
+    found = [
+        Problem("postgres_parameters", f"{name} is {parameters.text(given[name])}: {complaint}")
+        for name, complaint in parameters.complaints(given, own, values)
+    ]
+    yield from found
+    if found:
+        return
+    needed = parameters.shared_memory_mib(values)
+    for line in parameters.too_much_memory(values["shared_buffers"], needed, mebibytes(limit)):
+        yield Problem("postgres_parameters", line)
+    reserved = sum(parameters.parse_integer(values.get(name, unset)) for name, unset in RESERVED_CONNECTIONS.items())
+    yield from connections.problems(settings, parameters.parse_integer(values["max_connections"]), reserved)
+
+
+def backups(settings: Settings) -> Iterator[Problem]:
+    queue, storage = settings["postgres_backup_queue_size"], settings["postgres_storage_size"]
+    if queue and (
+        not kubernetes.is_quantity(queue)
+        or mebibytes(queue) < QUEUE_MIN_MIB
+        or (kubernetes.is_quantity(storage) and quantity(queue) >= quantity(storage))
+    ):
+        size = f"a quantity such as 1Gi, {QUEUE_MIN_MIB}Mi or more"
+        wanted = f"it takes {size}, and less than postgres_storage_size ({storage})"
+        yield Problem("postgres_backup_queue_size", wanted, queue)
+    if not PASSPHRASE.fullmatch(settings["postgres_backup_passphrase"]):
+        wanted = "it takes 16 to 256 characters without spaces, or none to have one generated"
+        yield Problem("postgres_backup_passphrase", wanted)
+    if settings["postgres_backup_repository"] == "s3":
+        for name in BUCKET:
+            if not re.fullmatch(r"\S+", settings[name]):
+                yield Problem(name, "it is not set, and postgres_backup_repository s3 needs it, without spaces")
+        yield from check(settings, BUCKET_RULES)
+        if complaint := optional(authority)(settings["postgres_backup_s3_ca"]):
+            yield Problem("postgres_backup_s3_ca", complaint, settings["postgres_backup_s3_ca"][:40])
+
+
+def pooler(settings: Settings) -> Iterator[Problem]:
+    if settings["postgres_client_certificates"]:
+        wanted = (
+            "it takes false where postgres_client_certificates is true, for PgBouncer logs in for clients whose"
+            " certificates it does not have"
+        )
+        yield Problem("postgres_pooler_enabled", wanted, True)
+    given = {str(name).lower(): value for name, value in settings["postgres_parameters"].items()}
+    most = given.get("max_connections", settings["default_parameters"]["max_connections"])
+    try:
+        limit = parameters.parse_integer(parameters.text(most))
+    except ValueError:
+        return
+    size, replicas = settings["postgres_pooler_pool_size"], settings["postgres_pooler_replicas"]
+    largest = connections.pooler_most(limit, replicas)
+    if not 1 <= size <= largest:
+        wanted = (
+            f"it takes 1 or more, and with postgres_pooler_replicas {replicas} at most {largest}, so that"
+            f" {connections.POOLER_SPARED} of max_connections ({limit}, see postgres_parameters) are left to others"
+        )
+        yield Problem("postgres_pooler_pool_size", wanted, size)
+
+
+def running_problems(settings: Settings) -> list[Problem]:
+    """What a database and a repository that are there cannot become.
+
+    Beside the settings it reads what the role has found:
+        ``found_logins``: The logins of those who use the database, by the setting that names them; '' for none.
+        ``found_claims``: The specs of the claims of ``postgres`` and ``postgres_backup``, or nothing.
+        ``backup_volume_grows``: Whether the storage class of the backups lets volumes grow.
+        ``found_cipher``: The cipher of the repository that the settings name, or nothing where it is a new one.
+        ``found_passphrase``: Its passphrase, or nothing.
+        ``restoring``: When a restore began that was broken off, or nothing.
+    """
+    return [
+        *login_changes(settings),
+        *claim_changes(settings),
+        *repository_changes(settings),
+        *unfinished_restore(settings),
+    ]
+
+
+# Why each login stays as it is.
+KEPT = {
+    "postgres_user": "the database was made with {found}, and a superuser cannot be renamed",
+    "postgres_app_user": "the service's login was {found}, and what the service has made belongs to it",
+    "postgres_console_user": "the console's login was {found}, which would keep its password",
+    "postgres_monitoring_user": "Prometheus' login was {found}, which would keep its password",
+}
+
+
+def login_changes(settings: Settings) -> Iterator[Problem]:
+    for name, wanted in KEPT.items():
+        found = settings["found_logins"].get(name, "")
+        # A rotation changes from one login of the service to the other.
+        own = {settings[name], f"{settings[name]}_2"} if name == "postgres_app_user" else {settings[name]}
+        if found and found not in own:
+            yield Problem(name, wanted.format(found=found), settings[name])
+
+
+def claim_changes(settings: Settings) -> Iterator[Problem]:
+    if claim := settings["found_claims"].get("postgres"):
+        size, given = claim["resources"]["requests"]["storage"], settings["postgres_storage_size"]
+        if quantity(given) != quantity(size):
+            wanted = f"the volumes were made with {size}, and those of a StatefulSet keep their size"
+            yield Problem("postgres_storage_size", wanted, given)
+        found, given = claim.get("storageClassName", ""), settings["postgres_storage_class"]
+        if given != found:
+            wanted = f"the volumes were made with '{found}', and a volume keeps its class"
+            yield Problem("postgres_storage_class", wanted, given)
+    if claim := settings["found_claims"].get("postgres_backup"):
+        size, given = claim["resources"]["requests"]["storage"], settings["postgres_backup_storage_size"]
+        grows = quantity(given) > quantity(size) and settings["backup_volume_grows"]
+        if quantity(given) != quantity(size) and not grows:
+            wanted = f"the volume has {size}, and gets larger only where its storage class allows that, never smaller"
+            yield Problem("postgres_backup_storage_size", wanted, given)
+        found, given = claim.get("storageClassName", ""), settings["postgres_backup_storage_class"]
+        if given not in ("", found):
+            wanted = f"the volume was made with '{found}', and a volume keeps its class"
+            yield Problem("postgres_backup_storage_class", wanted, given)
+
+
+def repository_changes(settings: Settings) -> Iterator[Problem]:
+    if not settings["postgres_backup_enabled"] or not settings["found_cipher"]:
+        return
+    encrypted = settings["postgres_backup_encrypted"]
+    if encrypted != (settings["found_cipher"] != "none"):
+        wanted = "the repository was made with the other, and stays so; another bucket or path begins a new one"
+        yield Problem("postgres_backup_encrypted", wanted, encrypted)
+    elif encrypted and settings["postgres_backup_passphrase"] not in ("", settings["found_passphrase"]):
+        wanted = "it takes the one that the repository was made with, for nothing else reads what is in it"
+        yield Problem("postgres_backup_passphrase", wanted)
+
+
+def unfinished_restore(settings: Settings) -> Iterator[Problem]:
+    if settings["restoring"]:
+        wanted = (
+            f"a restore began at {settings['restoring']} and was broken off; run it again (make restore with its ARGS;"
+            " without a time it brings back the latest)"
+        )
+        yield Problem("postgres_namespace", wanted, settings["postgres_namespace"])
