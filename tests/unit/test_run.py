@@ -15,9 +15,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from ansible.parsing.splitter import parse_kv
 
 from stack import proxies
-from stack.run import words
+from stack.run import exact, words
 
 ROOT = Path(__file__).parents[2]
 # Every target that takes ARGS, with the program that it runs.
@@ -168,6 +169,39 @@ def test_quotes_hold_blanks(text: str, arguments: list[str]) -> None:
 def test_what_a_program_quotes_is_read_back(word: str) -> None:
     argv = ["-e", word, "--check", word]
     assert words(shlex.join(argv)) == argv
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        *PLAIN,
+        "a'b",
+        'a"b',
+        r"a\b\\n",
+        "a{{b",
+        "a{%b",
+        "a{#b",
+        "two words",
+        "{{ lookup('env', 'HOME') }}",
+        "x'",
+        "12345",
+        "true",
+        "ü",
+    ],
+)
+@pytest.mark.parametrize("option", ["-e ", "--extra-vars ", "--extra-vars=", "-e"])
+def test_a_setting_arrives_at_ansible_as_it_is_typed(option: str, value: str) -> None:
+    """Read as Ansible does: as JSON, or as name=value where that has nothing that it would change."""
+    setting = f"name={value}"
+    given = exact([option.strip(), setting] if option.endswith(" ") else [option + setting])
+    text = given[-1].removeprefix("--extra-vars=").removeprefix("-e")
+    found = json.loads(text) if text.startswith("{") else parse_kv(text)
+    assert found == {"name": value}
+
+
+@pytest.mark.parametrize("text", ["@file.yml", "{a: 1}", "a=1 b=2", "a='x y'", 'a="x y"', "a", "=b", "a b", ""])
+def test_what_ansible_reads_in_other_ways_is_left_alone(text: str) -> None:
+    assert exact(["-e", text, text]) == ["-e", text, text]
 
 
 def test_what_and_inventory_arrive(checkout: Checkout) -> None:
