@@ -1,6 +1,6 @@
 # The everyday commands. `make` alone lists them, by the groups that begin with ##@.
-# Before the shell, which complains on each line of a locale that the machine does not have; Ansible does not start with one, or with
-# one that is not UTF-8.
+# Set before SHELL: bash warns on each line about a locale that the machine does not have. Ansible does not start with such a locale, or
+# with one that is not UTF-8.
 export LC_ALL := $(or $(shell locale -a 2>/dev/null | grep -ixE '(c|en_us)\.utf-?8' | head -n 1),$(value LC_ALL))
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
@@ -12,23 +12,23 @@ VENV_DOCS := .venv-docs
 OUTPUT := test-output
 # The longest scenario comes first, so that two jobs end at about the same time.
 ROLES := postgres $(filter-out default postgres shared,$(notdir $(wildcard molecule/*)))
-# As they are typed: a `$` in them is no variable of make, and they reach a command by the environment and no shell.
+# The values are used as they are typed: make expands no `$` in them, and commands read them from the environment, without a shell.
 override ARGS := $(value ARGS)
 override WHAT := $(or $(value WHAT),all)
 override INVENTORY := $(or $(value INVENTORY),inventory/minikube)
 export ARGS WHAT INVENTORY
-# A command with what was typed as ARGS behind it.
+# Runs a command with ARGS added to its arguments.
 RUN := python3 -m stack.run
 PLAYBOOK := $(RUN) ansible-playbook -i "$$INVENTORY"
 export PATH := $(CURDIR)/$(VENV)/bin:$(value PATH)
 export UV_CACHE_DIR := $(CACHE)/uv
 export UV_LINK_MODE := hardlink
 export PYTHONPATH := $(CURDIR)/src
-# Ansible reads no ansible.cfg of a folder that others may write to, unless it is told to. What a user has set for another project
-# would hide this one's roles and plugins.
+# Without ANSIBLE_CONFIG, Ansible ignores the ansible.cfg of a folder that others may write to. The variables below, set for another
+# project, would replace this project's roles and plugins.
 export ANSIBLE_CONFIG := $(CURDIR)/ansible.cfg
 unexport ANSIBLE_INVENTORY ANSIBLE_ROLES_PATH ANSIBLE_ACTION_PLUGINS ANSIBLE_LOOKUP_PLUGINS ANSIBLE_FILTER_PLUGINS ANSIBLE_CALLBACK_PLUGINS
-# The cluster is asked directly, and all else by the user's proxy.
+# Connections to the cluster bypass the user's proxy.
 ifneq ($(HTTPS_PROXY)$(HTTP_PROXY)$(ALL_PROXY)$(https_proxy)$(http_proxy)$(all_proxy),)
 export NO_PROXY := $(shell python3 src/stack/proxies.py)
 export no_proxy := $(NO_PROXY)
@@ -194,7 +194,7 @@ test-role-%: $(VENV)/dev.stamp $(VENV)/tools.stamp ## Test one role alone, such 
 	@molecule reset --scenario-name $* --no-report > /dev/null 2>&1
 	@$(RUN) molecule test --scenario-name $* --report --no-command-borders
 
-# Without a choice: what has a stack of its own beside the rest, and then, alone, what takes the stack down.
+# Without ARGS, the tests with a stack of their own run side by side with the others. The disruptive tests run last, and alone.
 E2E := pytest tests/e2e
 test-e2e: $(VENV)/dev.stamp $(VENV)/tools.stamp $(VENV_APP)/dev.stamp $(VENV_CHECKOV)/stamp ## Test the running stack (ARGS='-m backup')
 ifeq ($(strip $(ARGS)),)
