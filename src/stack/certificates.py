@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-# RFC 5280, A.1: ub-common-name, in characters. Names of hosts have up to 253.
+# RFC 5280, A.1: `ub-common-name`, in characters. Names of hosts have up to 253.
 COMMON_NAME_MAX = 64
 
 
