@@ -5,7 +5,9 @@ from __future__ import annotations
 import base64
 import datetime
 import json
+from http import HTTPStatus
 from typing import Any
+from urllib.parse import quote
 
 from kubernetes import config
 from kubernetes.client import ApiClient, AppsV1Api, Configuration, CoreV1Api, NetworkingV1Api
@@ -18,6 +20,8 @@ from websocket import WebSocketException
 from stack.clock import seconds_ahead
 
 TIMEOUT_S = 5
+# What is read of a log at once; the next reading goes on from there.
+LOG_BYTES = 1 << 20
 # What a call may end with where the cluster, the pod or the right to ask is missing.
 READ_ERRORS = (ApiException, DynamicApiError, HTTPError, WebSocketException, OSError, ValueError, KeyError)
 
@@ -76,6 +80,37 @@ class Cluster:
         """All objects of a kind, such as ``("api/v1", "pods")``."""
         found = json.loads(self.get(f"/{group}/namespaces/{self.namespace}/{kind}{query}"))["items"]
         return list(found)
+
+    def job(self, name: str) -> dict[str, Any] | None:
+        """A Job, if there is one."""
+        try:
+            found: dict[str, Any] = json.loads(self.get(f"/apis/batch/v1/namespaces/{self.namespace}/jobs/{name}"))
+        except ApiException as error:
+            if error.status == HTTPStatus.NOT_FOUND:
+                return None
+            raise
+        return found
+
+    def log(self, pod: str, container: str, since: str) -> list[tuple[str, str]]:
+        """What a container has logged after a time: pairs of a time and a line; nothing where it cannot be read.
+
+        Times are as the API server writes them (RFC 3339, with nanoseconds); an empty one is the begin of the log.
+        """
+        query = f"container={container}&timestamps=true&limitBytes={LOG_BYTES}"
+        if since:
+            query += "&sinceTime=" + quote(since)
+        try:
+            text = self.get(f"/api/v1/namespaces/{self.namespace}/pods/{pod}/log?{query}")
+        except ApiException:
+            # The container is starting, or gone already.
+            return []
+        lines = text.splitlines()
+        if len(text) >= LOG_BYTES and len(lines) > 1:
+            # Broken off within a line, which comes whole next time.
+            del lines[-1]
+        pairs = (line.partition(" ")[::2] for line in lines)
+        # The API server takes whole seconds.
+        return [(at, line) for at, line in pairs if at > since]
 
     def ask(self, pod: str, port: int, path: str, seconds: float = TIMEOUT_S) -> str:
         """The body that a pod answers an HTTP request with."""

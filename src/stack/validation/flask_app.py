@@ -78,6 +78,7 @@ def command(value: Any) -> str | None:
 RULES: dict[str, Rule] = {
     "flask_app_image": optional(kubernetes.image),
     "flask_app_migrate_command": command,
+    "flask_app_migrate_timeout": number(1, wanted="it takes seconds, 1 or more"),
     "flask_app_base_image": kubernetes.image,
     "flask_app_image_repository": optional(kubernetes.repository),
     "flask_app_replicas": number(1, wanted="it takes 1 or more, 2 or more for rollouts without a gap"),

@@ -1,0 +1,168 @@
+"""Waiting for a Job, and telling meanwhile what it does."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from stack.cluster import READ_ERRORS
+from stack.waiting import containers, explain, failure, hopeless, rollout_problem
+
+Object = dict[str, Any]
+
+INTERVAL_S = 1.0
+# How often it is said that the Job goes on, where it logs nothing.
+SAY_S = 10.0
+# How many lines of the log a message ends with.
+LAST_LINES = 5
+# How long a pod that cannot start is given, for nodes and images may still come; and an API server without an answer.
+PATIENCE_S = 120.0
+
+
+class Cluster(Protocol):
+    """What is asked of the cluster; `stack.cluster.Cluster` has it."""
+
+    def job(self, name: str) -> Object | None:
+        """A Job, if there is one."""
+
+    def items(self, group: str, kind: str, query: str = "") -> list[Object]:
+        """All objects of a kind."""
+
+    def log(self, pod: str, container: str, since: str) -> list[tuple[str, str]]:
+        """What a container has logged after a time: pairs of a time and a line."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a Job has ended.
+
+    Attributes:
+        succeeded: Whether it has done what it is for.
+        message: Where not, why; with the end of its log.
+    """
+
+    succeeded: bool
+    message: str
+
+
+class JobWait:
+    """Waits for a Job.
+
+    Args:
+        cluster: Where the Job runs.
+        name: Its name.
+        say: Takes each line for whoever waits.
+        clock: Seconds that pass, such as `time.monotonic`.
+        sleep: Waits for seconds, such as `time.sleep`.
+    """
+
+    def __init__(
+        self,
+        cluster: Cluster,
+        name: str,
+        say: Callable[[str], None],
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self._cluster = cluster
+        self._name = name
+        self._say = say
+        self._clock = clock
+        self._sleep = sleep
+        self._logged_until: dict[str, str] = {}
+        self._last_lines: deque[str] = deque(maxlen=LAST_LINES)
+
+    def wait(self, timeout_s: float) -> Outcome:
+        """Wait until the Job has ended, cannot start, or takes too long.
+
+        Args:
+            timeout_s: The longest wait, in seconds.
+
+        Raises:
+            Exception: One of `stack.cluster.READ_ERRORS`, where the API server does not answer any more.
+        """
+        began = said_at = answered_at = self._clock()
+        stuck_since: float | None = None
+        while True:
+            now = self._clock()
+            try:
+                job = self._cluster.job(self._name)
+                pods = self._pods()
+                has_logged = self._read_logs(pods)
+            except READ_ERRORS:
+                if now >= answered_at + PATIENCE_S:
+                    raise
+                self._sleep(INTERVAL_S)
+                continue
+            answered_at = now
+            if job is None:
+                return self._failed(f"Job {self._name} is gone, for somebody has deleted it", pods)
+            if why := failure(job):
+                return self._failed(why, pods)
+            if not rollout_problem(job):
+                return Outcome(True, "")
+            stuck_since = (stuck_since or now) if _is_stuck(pods) else None
+            if now >= began + timeout_s:
+                return self._failed(f"Job {self._name} is not done after {timeout_s:.0f} s", pods)
+            if stuck_since is not None and now >= stuck_since + PATIENCE_S:
+                return self._failed(f"Job {self._name} has not begun after {now - began:.0f} s", pods)
+            if has_logged:
+                said_at = now
+            elif now >= said_at + SAY_S:
+                said_at = now
+                self._say(f"Job {self._name} {self._doing(pods)}: {now - began:.0f} of at most {timeout_s:.0f} s")
+            self._sleep(INTERVAL_S)
+
+    def _pods(self) -> list[Object]:
+        query = f"?labelSelector=batch.kubernetes.io%2Fjob-name%3D{self._name}"
+        found = self._cluster.items("api/v1", "pods", query)
+        return sorted(found, key=lambda pod: str(pod["metadata"].get("creationTimestamp", "")))
+
+    def _reasons(self, pods: list[Object]) -> list[str]:
+        """Why pods do not run, without their names, which say nothing more than the Job's."""
+        names = {self._name, *(pod["metadata"]["name"] for pod in pods)}
+        try:
+            events = self._cluster.items("api/v1", "events", "?limit=1000")
+        except READ_ERRORS:
+            events = []
+        lines = explain(pods, [event for event in events if event["involvedObject"].get("name") in names])
+        return [line.partition(": ")[2] for line in lines]
+
+    def _doing(self, pods: list[Object]) -> str:
+        if pods and any("running" in (container.get("state") or {}) for container in containers(pods[-1])):
+            return "runs"
+        reasons = self._reasons(pods[-1:])
+        return f"does not run yet ({'; '.join(reasons)})" if reasons else "has no pod yet"
+
+    def _read_logs(self, pods: list[Object]) -> bool:
+        """Say what has come since the last time, and return whether there was anything."""
+        has_logged = False
+        for pod in pods:
+            name = pod["metadata"]["name"]
+            for container in containers(pod):
+                if not {"running", "terminated"} & (container.get("state") or {}).keys():
+                    continue
+                key = f"{name}/{container['name']}"
+                for at, line in self._cluster.log(name, container["name"], self._logged_until.get(key, "")):
+                    self._logged_until[key] = at
+                    self._say(line)
+                    if line.strip():
+                        self._last_lines.append(line.strip())
+                    has_logged = True
+        return has_logged
+
+    def _failed(self, why: str, pods: list[Object]) -> Outcome:
+        runs = pods and any("running" in (container.get("state") or {}) for container in containers(pods[-1]))
+        parts = [why, *([] if runs else self._reasons(pods))]
+        parts.append("its log ends with: " + " | ".join(self._last_lines) if self._last_lines else "it logged nothing")
+        return Outcome(False, "; ".join(part.rstrip(".") for part in parts))
+
+
+def _is_stuck(pods: list[Object]) -> bool:
+    """Whether the newest pod finds no node, or waits for what does not come by waiting."""
+    conditions = (pods[-1].get("status") or {}).get("conditions") or [] if pods else []
+    is_scheduled = all(found["status"] == "True" for found in conditions if found["type"] == "PodScheduled")
+    return not is_scheduled or bool(hopeless(pods[-1:]))
