@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import sys
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "src"))
-
-from stack.postgres import parameters
-from stack.quantity import mebibytes
 
 DOCUMENTATION = r"""
 name: wanted_parameters
@@ -28,22 +25,33 @@ _value: {type: dict, description: "Text by name, in lower case."}
 """
 
 
-def wanted_parameters(
-    given: dict[str, Any], memory: str, storage: str, defaults: dict[str, Any], own: dict[str, Any]
-) -> dict[str, str]:
-    return parameters.wanted(given, defaults, own, mebibytes(memory), mebibytes(storage))
+# The functions by the names of their filters. Every task loads every filter in a process of its own, few need these.
+FUNCTIONS = {
+    "backup_labels": "backups.labels",
+    "backup_lines": "backups.lines",
+    "backup_secret": "backups.secret",
+    "first_backup": "backups.first",
+    "former_logins": "logins.former",
+    "parameters_not_in_force": "parameters.not_in_force",
+    "refused_parameters": "parameters.refused",
+    "restart_parameters": "parameters.restarting",
+    "restore_arguments": "backups.restore_arguments",
+    "restore_problems": "backups.restore_problems",
+    "wanted_parameters": "parameters.wanted",
+    "without_certificate": "logins.without_certificate",
+}
 
 
-def parameters_not_in_force(values: dict[str, str], answer: str) -> list[str]:
-    # A pod that starts anew does not answer.
-    return parameters.not_in_force(values, json.loads(answer)) if answer.strip() else ["it does not answer"]
+class Function:
+    """A function of a module that is loaded when it is called."""
+
+    def __init__(self, name: str) -> None:
+        self.module, _, self.name = name.partition(".")
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        return getattr(import_module(f"stack.postgres.{self.module}"), self.name)(*args, **kwargs)
 
 
 class FilterModule:
     def filters(self) -> dict[str, Any]:
-        return {
-            "wanted_parameters": wanted_parameters,
-            "restart_parameters": parameters.restarting,
-            "refused_parameters": parameters.refused,
-            "parameters_not_in_force": parameters_not_in_force,
-        }
+        return {name: Function(function) for name, function in FUNCTIONS.items()}

@@ -53,7 +53,7 @@ def test_rows_are_restored_to_a_moment(stack: Stack, play: Site, site: Site, sql
         assert sql(CHECKSUM, "deployment/postgres-restored") == wanted
         assert stack.api("/api/data").json()["data"] == []
     finally:
-        play("restore", restore_mode="remove_beside").succeeded()
+        play("restore", restore_mode="remove_clone").succeeded()
 
     break_off_a_restore(stack, moment)
     refused = site("--tags", "postgres")

@@ -16,3 +16,4 @@ def test_no_task_loads_a_client_of_kubernetes() -> None:
     loaded = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout.split()
     assert "json" in loaded
     assert "kubernetes" not in loaded
+    assert "stack.postgres.parameters" not in loaded

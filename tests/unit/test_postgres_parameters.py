@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -145,7 +146,7 @@ def test_words_are_read_as_postgresql_reads_them(
 
 
 def complaints(given: dict[str, Any], defaults: dict[str, Any] | None = None) -> dict[str, str]:
-    values = parameters.wanted(given, {**DEFAULTS, **(defaults or {})}, OWN, 512, 5120)
+    values = parameters.wanted(given, {**DEFAULTS, **(defaults or {})}, OWN, "512Mi", "5Gi")
     return dict(parameters.complaints(given, OWN, values))
 
 
@@ -206,7 +207,7 @@ def test_what_postgresql_or_patroni_would_drop_is_refused(given: dict[str, Any],
 
 
 def test_what_is_wanted_has_each_parameter_once_whatever_its_case() -> None:
-    found = parameters.wanted({"TimeZone": "Europe/Berlin", "SSL": "off", "fsync": "t"}, DEFAULTS, OWN, 512, 5120)
+    found = parameters.wanted({"TimeZone": "Europe/Berlin", "SSL": "off", "fsync": "t"}, DEFAULTS, OWN, "512Mi", "5Gi")
     assert found["timezone"] == "Europe/Berlin"
     assert found["ssl"] == "on"
     assert found["fsync"] == "on"
@@ -238,7 +239,7 @@ def test_a_spelling_that_patroni_drops_becomes_another(name: str, value: str, sp
 
 
 def test_sizes_follow_the_instance() -> None:
-    found = parameters.wanted({}, DEFAULTS, OWN, 512, 5120)
+    found = parameters.wanted({}, DEFAULTS, OWN, "512Mi", "5Gi")
     assert found["shared_buffers"] == "128MB"
     assert found["work_mem"] == "4MB"
     assert found["max_wal_size"] == "1024MB"
@@ -246,7 +247,7 @@ def test_sizes_follow_the_instance() -> None:
 
 
 def test_parameters_of_modules_are_restarted_like_others() -> None:
-    values = parameters.wanted({"pg_stat_statements.max": 10000, "work_mem": "8MB"}, DEFAULTS, OWN, 512, 5120)
+    values = parameters.wanted({"pg_stat_statements.max": 10000, "work_mem": "8MB"}, DEFAULTS, OWN, "512Mi", "5Gi")
     found = parameters.restarting(values)
     assert found["pg_stat_statements.max"] == "10000"
     assert found["max_connections"] == "100"
@@ -264,7 +265,7 @@ def test_parameters_of_modules_are_restarted_like_others() -> None:
     ],
 )
 def test_shared_memory_is_added_up(given: dict[str, Any], mib: int) -> None:
-    assert parameters.shared_memory_mib(parameters.wanted(given, DEFAULTS, OWN, 512, 5120)) == mib
+    assert parameters.shared_memory_mib(parameters.wanted(given, DEFAULTS, OWN, "512Mi", "5Gi")) == mib
 
 
 def row(name: str, setting: str | None, source: str = "configuration file", **more: Any) -> dict[str, Any]:
@@ -292,7 +293,7 @@ def test_what_is_in_force_is_no_line() -> None:
         row("DateStyle", "ISO, DMY", source="client", file="iso, dmy"),
         row("vacuum_cost_delay", "0.5"),
     ]
-    assert parameters.not_in_force(values, rows) == []
+    assert parameters.not_in_force(values, json.dumps(rows)) == []
 
 
 @pytest.mark.parametrize(
@@ -306,4 +307,23 @@ def test_what_is_in_force_is_no_line() -> None:
     ],
 )
 def test_what_is_not_in_force_is_named_with_both_values(found: list[dict[str, Any]], line: str) -> None:
-    assert parameters.not_in_force({"work_mem": "8MB"}, found) == [line]
+    assert parameters.not_in_force({"work_mem": "8MB"}, json.dumps(found)) == [line]
+
+
+def test_an_instance_that_does_not_answer_is_said() -> None:
+    assert parameters.not_in_force({"work_mem": "8MB"}, "") == ["it does not answer"]
+
+
+@pytest.mark.parametrize(
+    ("answer", "lines"),
+    [
+        ("", []),
+        ('{"complaints": [], "shared_memory_mib": 143}', []),
+        ('{"complaints": [], "shared_memory_mib": 460}', ["shared memory takes 460 MiB with shared_buffers 128MB"]),
+        ('{"complaints": ["no such zone"], "shared_memory_mib": 0}', ["postgres_parameters: no such zone"]),
+    ],
+)
+def test_what_postgresql_says_itself(answer: str, lines: list[str]) -> None:
+    found = parameters.refused(answer, "128MB", "512Mi")
+    assert len(found) == len(lines)
+    assert all(line in said for line, said in zip(lines, found, strict=True))

@@ -290,7 +290,7 @@ def spelled(name: str, value: Any) -> str:
 
 
 def wanted(
-    given: Mapping[str, Any], defaults: Mapping[str, Any], own: Mapping[str, Any], memory_mib: int, storage_mib: int
+    given: Mapping[str, Any], defaults: Mapping[str, Any], own: Mapping[str, Any], memory: str, storage: str
 ) -> dict[str, str]:
     """All parameters, by their names in lower case, as they are written into Patroni's configuration.
 
@@ -298,11 +298,11 @@ def wanted(
         given: What the stack's user set, in any case.
         defaults: What counts where the user set nothing, beside what follows the size of an instance.
         own: What the role sets and nobody else may.
-        memory_mib: The limit of the container's memory.
-        storage_mib: The size of the volume.
+        memory: The limit of the container's memory, as a quantity of Kubernetes.
+        storage: The size of the volume, as a quantity of Kubernetes.
     """
     lowered = {str(name).lower(): value for name, value in given.items()}
-    values = {**_sized(memory_mib, storage_mib), **defaults, **lowered, **own}
+    values = {**_sized(mebibytes(memory), mebibytes(storage)), **defaults, **lowered, **own}
     return {name: spelled(name, value) for name, value in values.items()}
 
 
@@ -450,16 +450,19 @@ def refused(answer: str, shared_buffers: str, limit: str) -> list[str]:
     return [f"postgres_parameters: {line}" for line in lines]
 
 
-def not_in_force(values: Mapping[str, str], found: Iterable[Mapping[str, Any]]) -> list[str]:
+def not_in_force(values: Mapping[str, str], answer: str) -> list[str]:
     """Which parameters an instance does not run with, as lines for people.
 
     Args:
         values: What is wanted, as `wanted` returns it.
-        found: For each parameter the row of ``pg_settings`` that the instance has, beside what its files say: ``name``,
-            ``setting``, ``source``, ``pending_restart``, and ``file``, the text in the file that counts, or None where
-            the file has nothing of it or PostgreSQL could not apply it.
+        answer: What ``roles/postgres/files/read_parameters.py`` printed, a JSON list of rows: of each parameter its
+            ``name``, its ``setting``, ``source`` and ``pending_restart`` in ``pg_settings``; ``file`` is the text in
+            the file that counts, or null where the file has nothing of it or PostgreSQL could not apply it. Empty where
+            the instance did not answer.
     """
-    rows = {str(row["name"]).lower(): row for row in found}
+    if not answer.strip():
+        return ["it does not answer"]
+    rows = {str(row["name"]).lower(): row for row in json.loads(answer)}
     lines = []
     for name, value in values.items():
         row = rows.get(name)

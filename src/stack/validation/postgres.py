@@ -152,9 +152,7 @@ def wanted_parameters(settings: Settings) -> Iterator[Problem]:
     """What PostgreSQL does not take, or cannot start with in its container."""
     given, own = settings["postgres_parameters"], settings["own_parameters"]
     limit = memory(settings["postgres_resources"])
-    values = parameters.wanted(
-        given, settings["default_parameters"], own, mebibytes(limit), mebibytes(settings["postgres_storage_size"])
-    )
+    values = parameters.wanted(given, settings["default_parameters"], own, limit, settings["postgres_storage_size"])
     found = [
         Problem("postgres_parameters", f"{name} is {parameters.text(given[name])}: {complaint}")
         for name, complaint in parameters.complaints(given, own, values)

@@ -1,0 +1,149 @@
+"""Backups by pgBackRest: their Secret, what there is, and what can be restored of it.
+
+A stanza is what ``pgbackrest info --output=json`` says of a database
+(https://pgbackrest.org/command.html#command-info).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from stack.postgres.times import moment, shown
+
+Stanza = Mapping[str, Any]
+# A segment's name begins with its timeline, as eight hexadecimal digits.
+TIMELINE_DIGITS = 8
+
+
+def secret(
+    found: Mapping[str, str], passphrase: str, generated: str, encrypted: bool, bucket: Mapping[str, str]
+) -> dict[str, str]:
+    """What the Secret of the repository is to hold.
+
+    Without its passphrase what is in a repository cannot be read, so that stays, whatever comes after that repository.
+
+    Args:
+        found: What the Secret holds now.
+        passphrase: What the stack's user set; empty for nothing.
+        generated: A new passphrase, for where there is none.
+        encrypted: Whether there are backups, and they are encrypted.
+        bucket: The key of the bucket, as variables of pgBackRest; nothing for a volume.
+    """
+    former = found.get("PGBACKREST_REPO1_CIPHER_PASS", "")
+    current = (passphrase or former or generated) if encrypted else former
+    kept = former if former and former != current else found.get("FORMER_PASSPHRASE")
+    return {
+        **({"PGBACKREST_REPO1_CIPHER_PASS": current} if current else {}),
+        **({"FORMER_PASSPHRASE": kept} if kept is not None else {}),
+        **bucket,
+    }
+
+
+def first(objects: Mapping[str, Mapping[str, Any]], annotation: str, note: str) -> Mapping[str, Any]:
+    """The Job that makes the first backup of a repository, where a run before has started it and it did not fail.
+
+    Args:
+        objects: The namespace's objects by ``Kind/name``.
+        annotation: The annotation in which a Job has the repository.
+        note: The repository.
+    """
+    for key, job in objects.items():
+        annotations = job["metadata"].get("annotations") or {}
+        is_full = key.startswith("Job/postgres-backup-full-")
+        if is_full and annotations.get(annotation) == note and not (job.get("status") or {}).get("failed"):
+            return job
+    return {}
+
+
+def labels(stanzas: Iterable[Stanza]) -> list[str]:
+    """The labels of all backups, the oldest first."""
+    return [backup["label"] for stanza in stanzas for backup in stanza.get("backup", [])]
+
+
+def lines(stanzas: Iterable[Stanza]) -> list[str]:
+    """One line for each backup, for people."""
+    return [_line(backup) for stanza in stanzas for backup in stanza.get("backup", [])]
+
+
+def _line(backup: Mapping[str, Any]) -> str:
+    ended = datetime.fromtimestamp(backup["timestamp"]["stop"], UTC)
+    size, stored = backup["info"]["size"] / 2**20, backup["info"]["repository"]["delta"] / 2**20
+    times = f"{backup['label']}  {backup['type']:<4}  ended {ended:%Y-%m-%d %H:%M:%S} UTC"
+    return f"{times}  {size:6.1f} MiB, {stored:6.1f} MiB in the repository"
+
+
+def timelines(stanza: Stanza) -> int:
+    """The number of the last timeline that is in the archive; 1 where there is none yet."""
+    segments = [archive.get("max") for archive in stanza.get("archive", [])]
+    return max((int(segment[:TIMELINE_DIGITS], 16) for segment in segments if segment), default=1)
+
+
+def restore_problems(
+    stanzas: Iterable[Stanza], name: str, wanted: Mapping[str, str], now: datetime | None = None
+) -> list[str]:
+    """What the repository cannot give.
+
+    Args:
+        stanzas: What is in the repository.
+        name: The stanza to restore.
+        wanted: ``time``, ``backup`` and ``timeline``, as the settings ``restore_time`` and so on have them: empty for
+            the latest, and ``latest`` for a timeline.
+        now: The time it is; the machine's own unless given.
+
+    Returns:
+        A line for each setting that cannot be.
+    """
+    return list(_restore_problems(stanzas, name, wanted, now or datetime.now(UTC)))
+
+
+def _restore_problems(stanzas: Iterable[Stanza], name: str, wanted: Mapping[str, str], now: datetime) -> Iterator[str]:
+    stanza = next((stanza for stanza in stanzas if stanza.get("name") == name), {})
+    there = stanza.get("backup", [])
+    chosen = [backup for backup in there if wanted["backup"] in ("", backup["label"])]
+    if not chosen:
+        label = wanted["backup"] or "not set"
+        listed = f"the repository has {', '.join(labels([stanza]))}"
+        none = "there is no backup in the repository; playbooks/backup.yml makes one"
+        yield f"restore_backup is {label}: {listed if there else none}"
+    if wanted["time"]:
+        yield from _time_problems(chosen, wanted, now)
+    last = timelines(stanza)
+    timeline = wanted["timeline"]
+    if timeline != "latest" and not (timeline.isascii() and timeline.isdigit() and 1 <= int(timeline) <= last):
+        yield f"restore_timeline is {timeline}: it takes latest, or a timeline from 1 to {last}"
+
+
+def _time_problems(chosen: list[Any], wanted: Mapping[str, str], now: datetime) -> Iterator[str]:
+    said = f"restore_time is {wanted['time']}"
+    try:
+        at = moment(wanted["time"])
+    except ValueError:
+        form = "a time such as 2026-03-01 18:00:00+01:00, in UTC without an offset"
+        yield f"{said}: it takes {form}, or nothing for the latest"
+        return
+    ends = [backup["timestamp"]["stop"] for backup in chosen]
+    # Of a second in which a backup ended nobody knows which part.
+    if ends and int(at.timestamp()) <= min(ends):
+        which = "the backup" if wanted["backup"] else "the first backup"
+        yield f"{said}: {which} to begin with ended at {shown(min(ends))}"
+    if at > now:
+        yield f"{said}: it is still to come"
+
+
+def restore_arguments(wanted: Mapping[str, str], clone: bool) -> list[str]:
+    """The arguments of ``postgres-restore`` in the image, which are those of ``pgbackrest restore``.
+
+    Args:
+        wanted: As for `restore_problems`, which has found nothing wrong.
+        clone: Whether the result is a clone, which archives nothing.
+    """
+    found = []
+    if wanted["time"]:
+        found += ["--type=time", f"--target={moment(wanted['time']).isoformat(' ')}", "--target-action=promote"]
+    if wanted["backup"]:
+        found.append(f"--set={wanted['backup']}")
+    if wanted["timeline"] != "latest":
+        found.append(f"--target-timeline={wanted['timeline']}")
+    return [*found, "--archive-mode=off"] if clone else found
