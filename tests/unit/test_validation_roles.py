@@ -21,6 +21,13 @@ MORE: dict[str, dict[str, Any]] = {
     "pgadmin": {"pgadmin_gateway": {}, "pgadmin_image": "localhost/dpage/pgadmin4:9.18"},
     "monitoring": {"monitoring_alert_names": ["NoPrimary", "HighLatency"]},
     "vault": {"vault_url": "https://vault.example.com:8200", "vault_path": "flask-postgres"},
+    "offline": {"offline_home": "/home/me", "offline_cache_dir": "/home/me/.cache/stack"},
+    "image": {
+        "image_reference": "shop:1",
+        "image_context": "/shop",
+        "image_build_network": "host",
+        "image_has_dockerfile": True,
+    },
 }
 # By role: the setting, a value that it takes, and values that it does not.
 CASES: dict[str, list[tuple[str, list[Any], list[Any]]]] = {
@@ -190,10 +197,21 @@ CASES: dict[str, list[tuple[str, list[Any], list[Any]]]] = {
         ("vault_mount", ["secret", "kv/team"], ["", "/secret", "a b", "a//b"]),
         ("vault_path", ["a/b"], ["", "/a", "a/"]),
     ],
+    "offline": [
+        ("offline_disk_gb", [0, 25], [-1]),
+        ("offline_cache_dir", ["/var/cache"], ["/", "/root", "/home/me", "/home", "cache", "/home/me/../../var"]),
+    ],
+    "image": [
+        ("image_reference", ["localhost/shop:1"], ["", "No Image"]),
+        ("image_build_network", ["default"], [""]),
+        ("image_buildargs", [{}, {"BASE_IMAGE": "python:3"}], [{"A": None}, {"A=B": "x"}]),
+        ("image_has_dockerfile", [True], []),
+    ],
 }
 TAKEN = [(role, name, value) for role, cases in CASES.items() for name, values, _ in cases for value in values]
 REFUSED = [(role, name, value) for role, cases in CASES.items() for name, _, values in cases for value in values]
 SECRETS = {
+    "image_buildargs",
     "flask_app_api_token",
     "flask_app_environment",
     "pgadmin_password",

@@ -1,0 +1,29 @@
+"""Settings of the role ``image``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from stack.validation import Problem, Settings, kubernetes
+from stack.validation.rules import Rule, check, one_line
+
+RULES: dict[str, Rule] = {
+    "image_reference": kubernetes.image,
+    "image_build_network": one_line(255, least=1),
+}
+
+
+def problems(settings: Settings) -> list[Problem]:
+    """Everything that is wrong with the settings.
+
+    Beside them it reads ``image_has_dockerfile``: whether the folder has a Dockerfile.
+    """
+    return [*check(settings, RULES), *build(settings)]
+
+
+def build(settings: Settings) -> Iterator[Problem]:
+    if not settings["image_has_dockerfile"]:
+        yield Problem("image_context", "it takes a folder with a Dockerfile", settings["image_context"])
+    # A proxy's address, for one, may have a password.
+    if wanted := kubernetes.variables(settings["image_buildargs"]):
+        yield Problem("image_buildargs", wanted)
