@@ -33,5 +33,5 @@ class CallbackModule(CallbackBase):
     def v2_playbook_on_play_start(self, *_: Any) -> None:
         os.environ.update(variables(os.environ))
 
-    def v2_playbook_on_task_start(self, *_: Any) -> None:
+    def v2_playbook_on_task_start(self, *_: Any, **__: Any) -> None:
         os.environ.update(variables(os.environ))
