@@ -23,6 +23,7 @@ KNOWN = words.dictionary()
         ("src/stack/a.py", '"""A modul."""\n', 1),
         ("src/stack/a.py", 'def a() -> None:\n    """Do it.\n\n    Args:\n        b: The conection.\n    """\n', 5),
         ("src/stack/a.py", "a = 1  # the defalt\n", 1),
+        ("src/stack/a.py", "a = 1  # in nanoseconds, by defalt\n", 1),
         ("images/a/bin/run", "#!/usr/bin/env python3\n# The scrpit.\n", 2),
         ("images/a/bin/run", "#!/bin/sh\n# The scrpit.\n", 2),
         ("images/a/Dockerfile", "FROM a\n# The imgae.\n", 2),

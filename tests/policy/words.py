@@ -31,7 +31,7 @@ SENTENCES = {"name", "msg", "fail_msg", "success_msg", "description", "short_des
 # What no person reads as words: code in backquotes, expressions of Jinja, tags of HTML, addresses, directives to tools.
 NO_WORDS = re.compile(
     r"``.*?``|`[^`]*`|\{\{.*?\}\}|\{%.*?%\}|[A-Z]\([^)]*\)"
-    r"|<[^<>\s][^<>]*>|[a-z]+://\S+|(?:noqa|nosec|fmt:|type: ignore).*",
+    r"|<[^<>\s][^<>]*>|[a-z]+://\S+|\b(?:noqa|nosec|fmt|type: ignore)\b.*",
     re.DOTALL,
 )
 # A chunk between spaces that holds one of these is a name or a value: a path, a variable, an option, a number.
