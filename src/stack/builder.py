@@ -331,9 +331,20 @@ class Builder:
                 shutil.rmtree(folder)
         for folder in (self.cache / "go", *self.cache.glob("work-*")):
             if folder.exists():
-                # Go's module cache is read-only on purpose.
-                subprocess.run(["chmod", "-R", "u+w", str(folder)], check=True)
-                shutil.rmtree(folder)
+                self._remove_behind(folder)
+
+    def _remove_behind(self, folder: Path) -> None:
+        """Remove a folder in a process that nobody waits for: Go's caches are some 100,000 files, and take minutes."""
+        aside = Path(tempfile.mkdtemp(prefix="work-", dir=self.cache))
+        folder.rename(aside / "removed")
+        # Go's module cache is read-only on purpose.
+        subprocess.Popen(
+            ["sh", "-c", 'chmod -R u+w "$0"; exec rm -rf "$0"', str(aside)],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
 
 
 def steps(plan: list[Artifact]) -> Iterator[tuple[str, Artifact]]:
