@@ -1,4 +1,4 @@
-"""Read the state of a running stack: what runs, its database, certificates, requests, volumes, backups and alerts."""
+"""Read the state of a running stack: what its users meet, what runs, and what it depends on."""
 
 from __future__ import annotations
 
@@ -18,13 +18,14 @@ DOCUMENTATION = r"""
 name: stack_state
 short_description: Read the state of a running stack
 description:
-  - Reads objects through the API server, Patroni, Prometheus and the service's metrics through its proxy, and what only
-    a pod can tell by a command in it. It changes nothing.
+  - Asks the stack as its users do, reads objects through the API server, Patroni, Prometheus and the service's metrics
+    through its proxy, and what only a pod can tell by a command in it. It changes nothing.
   - What cannot be read is C(null), with the reason under C(unread); a cluster that does not answer is a state as well.
 options:
   kubeconfig: {type: path, required: true, description: "The kubeconfig."}
   context: {type: str, required: true, description: "The kubeconfig's context."}
   namespace: {type: str, required: true, description: "The namespace of the stack."}
+  door: {type: dict, required: true, description: "Where users reach the stack, see playbooks/vars/front_door.yml."}
 """
 
 RETURN = r"""
@@ -44,13 +45,14 @@ class ActionModule(ActionBase):
                 "kubeconfig": {"type": "path", "required": True},
                 "context": {"type": "str", "required": True},
                 "namespace": {"type": "str", "required": True},
+                "door": {"type": "dict", "required": True},
             }
         )
         state = {key: arguments[key] for key in ("namespace", "context")}
         try:
             cluster = Cluster(arguments["kubeconfig"], arguments["context"], arguments["namespace"])
             state["server"] = cluster.server
-            state.update(Reader(cluster).read())
+            state.update(Reader(cluster, arguments["door"]).read())
         except (*READ_ERRORS, ConfigException) as error:
             state["unreachable"] = reason(error)
         result["state"] = state

@@ -1,4 +1,4 @@
-"""What is wrong with a state that stack_state has read, each with the next command to run."""
+"""What is wrong with a state that stack_state has read, and how it looks on a screen."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "src"))
 
-from stack.status.problems import stack_problems
+from stack.status.problems import judged
+from stack.status.screen import screen
 
 DOCUMENTATION = r"""
-name: stack_problems
+name: stack_judged
 short_description: What is wrong with a stack, and what to run next
 options:
   _input: {type: dict, required: true, description: "What stack_state returned."}
@@ -21,20 +22,21 @@ options:
     description:
       - C(certificate_days), C(volume_percent), C(lag_mb), C(backup_hours), C(error_percent),
         C(connections_percent) - what is still good.
-      - C(restart_minutes) - how long a restart is worth a line.
+      - C(restart_minutes) - minutes for which a restart stays listed.
   deploy: {type: str, required: true, description: "The command that brings the stack to what the settings say."}
+  wanted: {type: list, required: true, description: "What the settings make, such as C(deployment/flask-app)."}
 """
 
 RETURN = r"""
 _value:
-  type: list
-  elements: dict
+  type: dict
   description:
-    - C(what) is wrong, and the C(command) that mends it or tells more.
-    - C(urgent) is false where the stack serves as it should, and yet somebody should know.
+    - The state, with C(problems), each with C(what) is wrong and the C(command) that mends it or tells more. C(urgent)
+      is false where the stack serves as it should, and yet somebody should know.
+    - C(verdict) is C(well), C(wrong), or C(unseen) where something could not be asked; C(healthy) is true for C(well).
 """
 
 
 class FilterModule:
     def filters(self) -> dict[str, Any]:
-        return {"stack_problems": stack_problems}
+        return {"stack_judged": judged, "stack_screen": screen}

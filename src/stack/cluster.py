@@ -51,9 +51,9 @@ class Cluster:
         self.apps: Any = AppsV1Api(self._client)
         self.networking: Any = NetworkingV1Api(self._client)
 
-    def get(self, path: str, seconds: float = TIMEOUT_S) -> str:
+    def get(self, path: str, seconds: float = TIMEOUT_S, accept: str = "application/json, */*") -> str:
         """The body that a path of the API server answers with."""
-        return str(self._request(path, seconds).data.decode())
+        return str(self._request(path, seconds, accept).data.decode())
 
     def seconds_ahead(self) -> float:
         """By how much this machine's clock is ahead of the API server's, in seconds.
@@ -62,13 +62,13 @@ class Cluster:
             ValueError: What answers for the API server writes no date.
         """
         asked = datetime.datetime.now(datetime.UTC)
-        date = self._request("/version", TIMEOUT_S).headers.get("Date", "")
+        date = self._request("/version", TIMEOUT_S, "application/json").headers.get("Date", "")
         return seconds_ahead(date, asked, datetime.datetime.now(datetime.UTC))
 
-    def _request(self, path: str, seconds: float) -> Any:
+    def _request(self, path: str, seconds: float, accept: str) -> Any:
         # Without the client's discovery of kinds, which takes longer than an answer and has no deadline.
         request = self._client.param_serialize(
-            "GET", path, header_params={"Accept": "application/json, */*"}, auth_settings=["BearerToken"]
+            "GET", path, header_params={"Accept": accept}, auth_settings=["BearerToken"]
         )
         answer = self._client.call_api(*request, _request_timeout=seconds)
         answer.read()

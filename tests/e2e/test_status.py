@@ -12,8 +12,7 @@ from typing import Any
 
 import pytest
 import yaml
-from certificates import self_signed
-from conftest import Stack, until
+from conftest import Run, Stack, until
 from cryptography import x509
 from screen import Screen, status
 
@@ -42,7 +41,6 @@ def test_one_screen_and_nothing_else(healthy: Screen) -> None:
     screen = status()
     assert screen.code == 0, screen.text
     lines = screen.text.splitlines()
-    assert lines[0].startswith("Stack ")
     assert "All is well." in lines
     assert len(lines) < 50
     assert max(map(len, lines)) < 150
@@ -211,31 +209,109 @@ def test_a_damaged_page(stack: Stack, kubectl: Kubectl, sql: Callable[..., str],
     assert "app" in kubectl(problem["command"].removeprefix("kubectl "))
 
 
-@pytest.fixture
-def ending_certificate(stack: Stack, kubectl: Kubectl) -> Iterator[str]:
-    """A Secret with a certificate, by somebody else, that ends in five days."""
-    secret = {
-        "apiVersion": "v1",
-        "kind": "Secret",
-        "type": "kubernetes.io/tls",
-        "metadata": {"name": "ends-soon", "namespace": stack.namespace},
-        "stringData": self_signed("ends soon", ends_in_days=5.1),
+@pytest.mark.usefixtures("healthy")
+def test_what_users_meet(healthy: Screen, stack: Stack) -> None:
+    """Each address has answered, and stands above all else on the screen."""
+    front = healthy.document["front_door"]
+    assert {answer["url"]: answer["status"] for answer in front["answers"]} == {
+        f"{stack.app_url}/readyz": 200,
+        f"{stack.app_url}/api/data": 200,
+        f"{stack.pgadmin_url}/login": 200,
     }
+    lines = status().text.splitlines()
+    assert lines[3].startswith(f"USERS at {front['address']}:{front['port']}")
+    assert lines[4].startswith(f"{stack.app_url}/readyz")
+
+
+@pytest.fixture
+def no_console(stack: Stack, kubectl: Kubectl) -> Iterator[None]:
+    """pgAdmin's Deployment scaled to 0."""
     try:
-        kubectl("apply -f -", stdin=json.dumps(secret))
-        yield "ends-soon"
+        kubectl(f"-n {stack.namespace} scale deployment pgadmin --replicas=0")
+        kubectl(f"-n {stack.namespace} wait pod -l app=pgadmin --for=delete --timeout=60s")
+        yield
     finally:
-        kubectl(f"-n {stack.namespace} delete secret ends-soon")
+        kubectl(f"-n {stack.namespace} scale deployment pgadmin --replicas=1")
+        kubectl(f"-n {stack.namespace} rollout status deployment pgadmin --timeout=180s")
+
+
+@pytest.mark.disruptive
+@pytest.mark.usefixtures("healthy", "no_console")
+def test_a_console_that_is_gone(stack: Stack, site: Callable[..., Run]) -> None:
+    """A run whose tags do not bring pgAdmin back does not say that it answers."""
+    screen = status(status_format="json")
+    assert screen.code == 2
+    said = [problem["what"] for problem in screen.urgent]
+    assert said[0].startswith(f"users get no answer of {stack.pgadmin_url}/login at ")
+    assert "deployment/pgadmin is scaled to 0" in said
+    run = site("--tags", "tls", front_door_timeout=2)
+    assert run.code == 2
+    output = " ".join(run.output.split())
+    assert "The stack does not answer its users after 2 s" in output
+    assert re.search(rf"{re.escape(stack.pgadmin_url)}/login +it answers (404|502|503)", output), output[-3000:]
+    assert re.search(rf"{re.escape(stack.app_url)}/readyz +200, \d+ ms", output), output[-3000:]
+
+
+@pytest.fixture
+def broken_route(stack: Stack, kubectl: Kubectl) -> Iterator[None]:
+    """The service's Ingress leads to a Service that there is none of."""
+    path = "/spec/rules/0/http/paths/0/backend/service/name"
+
+    def lead_to(service: str) -> None:
+        patch = json.dumps([{"op": "replace", "path": path, "value": service}])
+        kubectl(f"-n {stack.namespace} patch ingress app-ingress --type=json -p '{patch}'")
+
+    try:
+        lead_to("no-such-service")
+        yield
+    finally:
+        lead_to("flask-app")
+        until(stack.answers, 60)
+
+
+@pytest.mark.disruptive
+@pytest.mark.usefixtures("healthy", "broken_route")
+def test_a_route_that_leads_nowhere(stack: Stack, site: Callable[..., Run]) -> None:
+    """All pods are ready and no alert fires, and yet nobody is served."""
+
+    def named() -> bool:
+        screen = status(status_format="json")
+        said = [problem["what"] for problem in screen.urgent]
+        assert screen.code == 2
+        return [what.split(" at ")[0] for what in said] == [
+            f"users get no answer of {stack.app_url}{path}" for path in ("/readyz", "/api/data")
+        ]
+
+    until(named, 60)
+    run = site("--tags", "pgadmin,postgres", front_door_timeout=2)
+    assert run.code == 2
+    output = " ".join(run.output.split())
+    assert re.search(rf"{re.escape(stack.app_url)}/api/data +it answers (404|503)", output), output[-3000:]
+    # A run that brings it back ends with what it saw.
+    output = " ".join(site("--tags", "flask_app").succeeded().output.split())
+    assert re.search(rf"{re.escape(stack.app_url)}/api/data +200, \d+ ms", output), output[-3000:]
+
+
+@pytest.fixture
+def old_collation(sql: Callable[..., str]) -> Iterator[str]:
+    """The service's database as if it had been made on an older system; the version that this one has."""
+    actual = sql("SELECT pg_database_collation_actual_version(oid) FROM pg_database WHERE datname = 'app'")
+    try:
+        sql("UPDATE pg_database SET datcollversion = '2.31' WHERE datname = 'app'")
+        yield actual
+    finally:
+        sql(f"UPDATE pg_database SET datcollversion = '{actual}' WHERE datname = 'app'")
 
 
 @pytest.mark.usefixtures("healthy")
-def test_a_certificate_near_its_end(ending_certificate: str) -> None:
-    screen = status()
+def test_an_old_collation(old_collation: str, sql: Callable[..., str]) -> None:
+    screen = status(status_format="json")
     assert screen.code == 2
-    lines = screen.text.splitlines()
-    found = lines.index(f"! the certificate in {ending_certificate} ends in 5 days")
-    assert f"create secret tls {ending_certificate}" in lines[found + 1]
-    assert "All is well." not in lines
+    (problem,) = screen.urgent
+    assert problem["what"] == f"database app is sorted by collation version 2.31, and the system has {old_collation}"
+    subprocess.run(["bash", "-c", problem["command"]], check=True, capture_output=True, timeout=60)
+    assert sql("SELECT datcollversion FROM pg_database WHERE datname = 'app'") == old_collation
+    assert is_healthy()
 
 
 def test_no_stack() -> None:

@@ -1,200 +1,251 @@
-"""Read the state of a running stack: what runs, its database, certificates, requests, volumes, backups and alerts."""
+"""Read the state of a running stack: what its users meet, what runs, and what it depends on."""
 
 from __future__ import annotations
 
-import base64
-import contextlib
 import datetime
 import json
-import re
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
-from cryptography import x509
+from kubernetes.client.exceptions import ApiException
 
 from stack.cluster import READ_ERRORS, Cluster, reason
+from stack.status import front_door
+from stack.status.objects import (
+    autoscaler,
+    certificates,
+    count_requests,
+    cronjob,
+    job,
+    missing,
+    node,
+    pod_state,
+    without_pods,
+    workload,
+)
+from stack.status.parts import side_by_side
 
 # The time between the two readings of the service's counters, at the least.
 SAMPLE_S = 1.0
+# A pod that does not answer for so long is given up, so that another one of its kind can still be asked.
+POD_S = 2.0
 METRICS_PORT = 9464
 PATRONI_PORT = 8008
 PROMETHEUS_PORT = 9090
-REQUESTS = re.compile(r"^http_request_duration_seconds_count\{(?P<labels>[^}]*)\} (?P<count>\S+)$", re.MULTILINE)
 # The annotation that playbooks/restore.yml leaves.
 RESTORED = "flask-postgres-stack/restored"
-STATUS_5XX = re.compile(r'\bstatus="5\d\d"')
+PSQL = 'psql -U "$POSTGRES_USER" -XAt'
 PRIMARY = """
 SELECT json_build_object(
   'archiving', (SELECT coalesce(last_failed_time < last_archived_time, last_failed_time IS NULL) FROM pg_stat_archiver),
   'connections', (SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend'),
   'connections_limit', current_setting('max_connections')::int - current_setting('superuser_reserved_connections')::int,
-  'damaged_pages', (SELECT coalesce(sum(checksum_failures), 0) FROM pg_stat_database)
+  'damaged_pages', (SELECT coalesce(sum(checksum_failures), 0) FROM pg_stat_database),
+  'recovering', pg_is_in_recovery(),
+  'oldest_transaction', (SELECT max(age(datfrozenxid)) FROM pg_database),
+  'read_only', (
+    SELECT coalesce(json_agg(place ORDER BY place), '[]') FROM (
+      SELECT CASE WHEN d.datname IS NULL AND r.rolname IS NULL THEN 'every session'
+        ELSE concat_ws(' of ', 'login ' || r.rolname, 'database ' || d.datname) END AS place
+      FROM pg_db_role_setting s
+      LEFT JOIN pg_database d ON d.oid = s.setdatabase LEFT JOIN pg_roles r ON r.oid = s.setrole
+      WHERE s.setconfig && ARRAY['default_transaction_read_only=on', 'default_transaction_read_only=true']
+      UNION ALL
+      SELECT 'every session' FROM pg_settings
+      WHERE name = 'default_transaction_read_only' AND reset_val = 'on'
+        AND source IN ('configuration file', 'command line')
+    ) AS places)
 )"""
-
-
-def workload(found: dict[str, Any], kind: str, pods: list[dict[str, Any]]) -> dict[str, Any]:
-    selector = found["spec"]["selector"].get("matchLabels", {})
-    own = [pod for pod in pods if selector.items() <= pod["labels"].items()]
-    status = found.get("status", {})
-    return {
-        "name": f"{kind}/{found['metadata']['name']}",
-        "selector": ",".join(f"{key}={value}" for key, value in selector.items()),
-        "wanted": found["spec"].get("replicas", 1),
-        "ready": status.get("readyReplicas", 0),
-        "updated": status.get("updatedReplicas", 0),
-        "images": [container["image"] for container in found["spec"]["template"]["spec"]["containers"]],
-        "restarts": sum(pod["restarts"] for pod in own),
-        "pods": [pod["name"] for pod in own],
-        # Why there are no pods to ask, such as a quota.
-        "refused": next(
-            (
-                condition.get("message", "")
-                for condition in status.get("conditions", [])
-                if condition["type"] == "ReplicaFailure" and condition["status"] == "True"
-            ),
-            None,
-        ),
-    }
-
-
-def pod_state(found: dict[str, Any]) -> dict[str, Any]:
-    status = found.get("status", {})
-    containers = status.get("initContainerStatuses", []) + status.get("containerStatuses", [])
-    waiting = [container["state"]["waiting"] for container in containers if "waiting" in container.get("state", {})]
-    ended = [end for container in containers if (end := container.get("lastState", {}).get("terminated"))]
-    unscheduled = [
-        condition.get("message", "")
-        for condition in status.get("conditions", [])
-        if condition["type"] == "PodScheduled" and condition["status"] != "True"
-    ]
-    last: dict[str, Any] = max(ended, key=lambda end: end.get("finishedAt") or "", default={})
-    return {
-        "name": found["metadata"]["name"],
-        "labels": found["metadata"].get("labels", {}),
-        "app": found["metadata"].get("labels", {}).get("app"),
-        "created": found["metadata"]["creationTimestamp"],
-        "phase": status.get("phase", "Unknown"),
-        "leaving": "deletionTimestamp" in found["metadata"],
-        "ready": any(
-            condition["type"] == "Ready" and condition["status"] == "True" for condition in status.get("conditions", [])
-        ),
-        "reason": next(
-            filter(None, [*unscheduled, *(f"{w.get('reason', '')} {w.get('message', '')}".strip() for w in waiting)]),
-            status.get("reason") or status.get("message") or "",
-        ),
-        "looping": any(state.get("reason") == "CrashLoopBackOff" for state in waiting),
-        "restarts": sum(container.get("restartCount", 0) for container in containers),
-        "last_restart": last.get("finishedAt"),
-        "last_restart_reason": last.get("reason"),
-    }
-
-
-def certificates(secrets: list[dict[str, Any]], now: datetime.datetime) -> Iterator[dict[str, Any]]:
-    """The certificates in Secrets of type kubernetes.io/tls; `own` are those of the stack's authority."""
-    authority = None
-    # The authority's comes first, to know what it has issued.
-    for secret in sorted(secrets, key=lambda secret: secret["metadata"]["name"] != "stack-ca"):
-        name = secret["metadata"]["name"]
-        try:
-            found = x509.load_pem_x509_certificate(base64.b64decode(secret["data"]["tls.crt"]))
-        except (ValueError, KeyError):
-            yield {"secret": name, "names": [], "ends": None, "days": None, "own": False}
-            continue
-        if name == "stack-ca":
-            authority = found.subject
-        try:
-            names = found.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-            hosts = names.get_values_for_type(x509.DNSName)
-        except x509.ExtensionNotFound:
-            hosts = []
-        ends = found.not_valid_after_utc
-        yield {
-            "secret": name,
-            "names": hosts,
-            "ends": ends.isoformat(),
-            "days": (ends - now).days,
-            "own": found.issuer == authority,
-        }
-
-
-def count_requests(texts: list[str]) -> tuple[float, float]:
-    """Requests, and those of them that ended with a status of 500 or more, over all pods' metrics."""
-    total = errors = 0.0
-    for text in texts:
-        for found in REQUESTS.finditer(text):
-            total += float(found["count"])
-            errors += float(found["count"]) if STATUS_5XX.search(found["labels"]) else 0.0
-    return total, errors
+# Of each database: the version of the collation that it was made with, and that of the system now; NULL for one without
+# versions, such as C, whose order never changes.
+COLLATIONS = """
+WITH others AS (
+  SELECT c.oid FROM pg_collation c
+  WHERE c.collversion <> pg_collation_actual_version(c.oid))
+SELECT json_build_object(
+  'database', d.datname, 'recorded', d.datcollversion, 'actual', pg_database_collation_actual_version(d.oid),
+  'collations', (SELECT count(*) FROM others),
+  -- What is made after the system's own begins with this number.
+  'collations_used', (SELECT count(*) FROM others WHERE EXISTS (
+    SELECT FROM pg_attribute a WHERE a.attcollation = others.oid AND a.attrelid >= 16384)))
+FROM pg_database d WHERE d.datname = current_database()"""
+DATABASES = "SELECT datname FROM pg_database WHERE datallowconn"
+EACH_DATABASE = (
+    f'{PSQL} -d postgres -c "{DATABASES}" | while IFS= read -r name;'
+    f' do PGDATABASE="$name" {PSQL} -c "$0" < /dev/null; done'
+)
+# As pgAdmin connects (roles/pgadmin/files/gunicorn.conf.py), and as the service's pods do, where they have psql.
+CONSOLE_CONNECTS = """
+cd /run/secrets/pgadmin-db && exec "$(ls -d /usr/local/pgsql-*/psql | tail -n 1)" -XAtc 'SELECT 1' \
+  "service=postgres host=$(cat DB_HOST) user=$(cat DB_USER) dbname=$(cat DB_NAME) connect_timeout=4"
+"""
+SERVICE_CONNECTS = """
+command -v psql > /dev/null || exit 0
+PGPASSWORD=$DB_PASSWORD exec psql -XAtc 'SELECT 1' \
+  "host=$DB_HOST port=${DB_PORT:-5432} user=$DB_USER dbname=$DB_NAME connect_timeout=4"
+"""
+NAMES_ONLY = "application/json;as=PartialObjectMetadataList;v=v1;g=meta.k8s.io"
 
 
 class Reader:
-    """Reads one part after the other; a part that cannot be read is noted and leaves the others alone."""
+    """Reads all parts at once; a part that cannot be read is noted and leaves the others alone.
 
-    def __init__(self, cluster: Cluster) -> None:
+    Args:
+        cluster: The cluster, with the namespace of the stack.
+        door: Where users reach the stack, as playbooks/vars/front_door.yml has it.
+    """
+
+    def __init__(self, cluster: Cluster, door: Mapping[str, Any]) -> None:
         self.cluster = cluster
+        self.door = door
         self.unread: dict[str, str] = {}
         self.pods: list[dict[str, Any]] = []
         self.specs: dict[str, dict[str, Any]] = {}
-        self.primary: dict[str, Any] | None = None
 
     def read(self) -> dict[str, Any]:
-        now = datetime.datetime.now(datetime.UTC)
-        state: dict[str, Any] = {"time": now.isoformat(timespec="seconds")}
-        state["kubernetes"] = json.loads(self.cluster.get("/version"))["gitVersion"]
-        found = self.cluster.items("api/v1", "pods")
-        self.pods = [pod_state(pod) for pod in found]
-        self.specs = {pod["metadata"]["name"]: pod["spec"] for pod in found}
-        before, began = self._metrics(), time.monotonic()
-        state["workloads"] = [
-            workload(item, kind, self.pods)
-            for kind in ("deployment", "statefulset")
-            for item in self.cluster.items("apis/apps/v1", f"{kind}s")
-        ]
-        state["pods"] = [{key: pod[key] for key in pod if key != "labels"} for pod in self.pods]
-        state["database"] = self._part("database", self._database)
-        self.primary = self._part("primary", self._primary)
-        if state["database"]:
-            state["database"]["primary"] = self.primary
-        state["certificates"] = self._part(
-            "certificates",
-            lambda: list(
-                certificates(self.cluster.items("api/v1", "secrets", "?fieldSelector=type%3Dkubernetes.io/tls"), now)
-            ),
-        )
-        state["backups"] = self._part("backups", self._backups)
-        state["alerts"] = self._part("alerts", self._alerts)
-        state["volumes"] = self._part("volumes", lambda: list(self._volumes()))
-        state["requests"] = None
-        if before:
-            time.sleep(max(0.0, SAMPLE_S - (time.monotonic() - began)))
-            state["requests"] = self._requests(before, began)
-        state["unread"] = self.unread
-        return state
+        """The state as a document.
 
-    def _part(self, name: str, read: Any) -> Any:
+        Raises:
+            Exception: One of READ_ERRORS, where the cluster does not even say which pods there are.
+        """
+        get = self.cluster.items
+        first: dict[str, Callable[[], Any]] = {
+            "version": lambda: json.loads(self.cluster.get("/version"))["gitVersion"],
+            "clock": self.cluster.seconds_ahead,
+            "pods": lambda: get("api/v1", "pods"),
+            "deployments": lambda: get("apis/apps/v1", "deployments"),
+            "statefulsets": lambda: get("apis/apps/v1", "statefulsets"),
+            "jobs": lambda: get("apis/batch/v1", "jobs"),
+            "cronjobs": lambda: get("apis/batch/v1", "cronjobs"),
+            "autoscalers": lambda: get("apis/autoscaling/v2", "horizontalpodautoscalers"),
+            "claims": lambda: get("api/v1", "persistentvolumeclaims"),
+            "certificates": lambda: get("api/v1", "secrets", "?fieldSelector=type%3Dkubernetes.io/tls"),
+            "secrets": lambda: self._names("secrets"),
+            "configmaps": lambda: self._names("configmaps"),
+            "front door": lambda: front_door.look(self.cluster, self.door, list(front_door.CONCERNS)),
+            "services": lambda: get("api/v1", "services"),
+            # Not everybody may read these.
+            "endpoints": lambda: self._if_allowed(lambda: get("apis/discovery.k8s.io/v1", "endpointslices")),
+            "nodes": lambda: self._if_allowed(lambda: json.loads(self.cluster.get("/api/v1/nodes"))["items"]),
+        }
+        # The front door has a deadline of its own, the same one, and reads from the cluster before.
+        found, errors = side_by_side(first, READ_ERRORS, front_door.DEADLINE_S + 1)
+        for essential in ("pods", "deployments", "statefulsets"):
+            if essential in errors:
+                raise errors[essential]
+        self.unread = {name: reason(error) for name, error in errors.items()}
+        ahead = found.get("clock", 0.0)
+        # As the cluster has it: what counts is who accepts a certificate there.
+        now = datetime.datetime.now(datetime.UTC) - datetime.timedelta(seconds=ahead)
+        self.pods = [pod_state(pod) for pod in found["pods"]]
+        self.specs = {pod["metadata"]["name"]: pod["spec"] for pod in found["pods"]}
+        templates = {
+            f"{kind}/{item['metadata']['name']}": item
+            for kind in ("deployment", "statefulset")
+            for item in found[f"{kind}s"]
+        }
+        backups_annotations = found.get("configmaps", {}).get("postgres-backup", {})
+        second: dict[str, Callable[[], Any]] = {
+            "requests": self._requests,
+            "database": self._database,
+            "primary": self._primary,
+            "collations": self._collations,
+            "backups": lambda: self._backups(backups_annotations.get(RESTORED)),
+            "alerts": self._alerts,
+            "pgAdmin's connection": lambda: self._connects("pgadmin", CONSOLE_CONNECTS),
+            "the service's connection": lambda: self._connects("flask-app", SERVICE_CONNECTS),
+        }
+        mounts = self._mounts()
+        for claim in found.get("claims", []):
+            if (name := claim["metadata"]["name"]) in mounts:
+                second[f"volume {name}"] = partial(self._fill, *mounts[name])
+        later, errors = side_by_side(second, READ_ERRORS)
+        self.unread.update({name: reason(error) for name, error in errors.items() if name not in self.unread})
+        database, primary = later.get("database"), later.get("primary")
+        if database:
+            database["primary"] = primary
+        backups = later.get("backups")
+        if backups:
+            # Whether the last WAL segment that was archived came after the last that could not be.
+            backups["archiving"] = primary and primary["archiving"]
+        names = {kind: found[key] for kind, key in (("Secret", "secrets"), ("ConfigMap", "configmaps")) if key in found}
+        if "claims" in found:
+            names["PersistentVolumeClaim"] = {claim["metadata"]["name"] for claim in found["claims"]}
+        pods_of = {name: item["spec"]["template"]["spec"] for name, item in templates.items()}
+        for item in found.get("cronjobs", []):
+            pods_of[f"cronjob/{item['metadata']['name']}"] = item["spec"]["jobTemplate"]["spec"]["template"]["spec"]
+        return {
+            "time": now.isoformat(timespec="seconds"),
+            "clock_seconds_ahead": round(ahead, 1) if "clock" in found else None,
+            "kubernetes": found.get("version"),
+            "front_door": found.get("front door"),
+            "workloads": [workload(item, name.partition("/")[0], self.pods) for name, item in templates.items()],
+            "pods": [{key: pod[key] for key in pod if key != "labels"} for pod in self.pods],
+            "jobs": [job(item) for item in found.get("jobs", [])],
+            "cronjobs": [cronjob(item) for item in found.get("cronjobs", [])],
+            "autoscalers": [autoscaler(item) for item in found.get("autoscalers", [])],
+            "nodes": [node(item) for item in found.get("nodes") or []],
+            "missing": list(missing(pods_of, names)),
+            "services_without_pods": (
+                without_pods(found["services"], found["endpoints"])
+                if "services" in found and found.get("endpoints") is not None
+                else []
+            ),
+            "database": database,
+            "collations": later.get("collations"),
+            "connections": {
+                "pgadmin": later.get("pgAdmin's connection"),
+                "flask-app": later.get("the service's connection"),
+            },
+            "certificates": list(certificates(found["certificates"], now)) if "certificates" in found else None,
+            "backups": backups,
+            "alerts": later.get("alerts"),
+            "volumes": self._volumes(found["claims"], mounts, later) if "claims" in found else None,
+            "requests": later.get("requests"),
+            "unread": self.unread,
+        }
+
+    def _names(self, kind: str) -> dict[str, dict[str, str]]:
+        """The annotations of all objects of a kind by their name, and nothing of their values."""
+        path = f"/api/v1/namespaces/{self.cluster.namespace}/{kind}"
+        found = json.loads(self.cluster.get(path, accept=NAMES_ONLY))["items"] or []
+        return {item["metadata"]["name"]: item["metadata"].get("annotations") or {} for item in found}
+
+    @staticmethod
+    def _if_allowed(read: Callable[[], Any]) -> Any:
+        """None where the account has no right to it, or the cluster no such kind."""
         try:
             return read()
-        except READ_ERRORS as error:
-            self.unread[name] = reason(error)
-            return None
+        except ApiException as error:
+            if error.status in (403, 404):
+                return None
+            raise
 
     def _running(self, label: str, value: str) -> list[str]:
-        return [
-            pod["name"]
+        """The pods with a label that run, those that are ready first."""
+        found = [
+            pod
             for pod in self.pods
             if pod["labels"].get(label) == value and pod["phase"] == "Running" and not pod["leaving"]
         ]
+        return [pod["name"] for pod in sorted(found, key=lambda pod: not pod["ready"])]
 
     def _metrics(self) -> dict[str, str]:
         """What each pod of the service says of itself; a service need not have metrics, so it may say nothing."""
-        texts = {}
-        for pod in self._running("app", "flask-app"):
-            with contextlib.suppress(*READ_ERRORS):
-                texts[pod] = self.cluster.ask(pod, METRICS_PORT, "/metrics")
-        return texts
+        asked: dict[str, Callable[[], Any]] = {
+            pod: partial(self.cluster.ask, pod, METRICS_PORT, "/metrics", POD_S)
+            for pod in self._running("app", "flask-app")
+        }
+        return side_by_side(asked, READ_ERRORS, POD_S)[0]
 
-    def _requests(self, before: dict[str, str], began: float) -> dict[str, Any] | None:
+    def _requests(self) -> dict[str, Any] | None:
+        began = time.monotonic()
+        before = self._metrics()
+        if not before:
+            return None
+        time.sleep(max(0.0, SAMPLE_S - (time.monotonic() - began)))
         after = {pod: text for pod, text in self._metrics().items() if pod in before}
         seconds = time.monotonic() - began
         total, errors = count_requests(list(after.values()))
@@ -209,16 +260,16 @@ class Reader:
         }
 
     def _database(self) -> dict[str, Any] | None:
-        instances = self._running("app", "postgres")
-        for pod in instances:
+        failed: Exception | None = None
+        for pod in self._running("app", "postgres"):
             try:
-                own = json.loads(self.cluster.ask(pod, PATRONI_PORT, "/patroni"))
-                cluster = json.loads(self.cluster.ask(pod, PATRONI_PORT, "/cluster"))
-                settings = json.loads(self.cluster.ask(pod, PATRONI_PORT, "/config"))
+                own, cluster, settings = (
+                    json.loads(self.cluster.ask(pod, PATRONI_PORT, path, POD_S))
+                    for path in ("/patroni", "/cluster", "/config")
+                )
             except READ_ERRORS as error:
-                self.unread["database"] = reason(error)
+                failed = error
                 continue
-            self.unread.pop("database", None)
             version = own.get("server_version", 0)
             return {
                 "postgresql": f"{version // 10000}.{version % 10000}" if version else None,
@@ -236,14 +287,17 @@ class Reader:
                         "timeline": member.get("timeline"),
                         "lag_bytes": member["lag"] if isinstance(member.get("lag"), int) else None,
                         "restart_pending": bool(member.get("pending_restart")),
+                        "tags": sorted(name for name, value in (member.get("tags") or {}).items() if value),
                     }
                     for member in cluster["members"]
                 ],
             }
+        if failed:
+            raise failed
         return None
 
-    def _backups(self) -> dict[str, Any] | None:
-        """What the repository of pgBackRest holds, and whether WAL reaches it."""
+    def _backups(self, restored: str | None) -> dict[str, Any] | None:
+        """What the repository of pgBackRest holds; `restored` is when playbooks/restore.yml last restored one of it."""
         if not any(pod["labels"].get("app") == "postgres-backup" for pod in self.pods):
             return None
         pod = next(iter(self._running("app", "postgres-backup")), None)
@@ -254,8 +308,6 @@ class Reader:
         (stanza, *_) = json.loads(info)
         backups = sorted(stanza.get("backup", []), key=lambda backup: int(backup["timestamp"]["stop"]))
         last = backups[-1] if backups else None
-        (settings,) = self.cluster.items("api/v1", "configmaps", "?fieldSelector=metadata.name%3Dpostgres-backup")
-        primary = self.primary
         return {
             "status": stanza["status"]["message"],
             "ok": stanza["status"]["code"] == 0,
@@ -265,11 +317,9 @@ class Reader:
                 "type": last["type"],
                 "time": datetime.datetime.fromtimestamp(last["timestamp"]["stop"], datetime.UTC).isoformat(),
                 "bytes": last["info"]["size"],
+                "damaged": bool(last.get("error")),
             },
-            # When one of them was last restored by playbooks/restore.yml, and answered.
-            "restored": settings["metadata"].get("annotations", {}).get(RESTORED),
-            # Whether the last WAL segment that was archived came after the last that could not be.
-            "archiving": primary and primary["archiving"],
+            "restored": restored,
         }  # fmt: skip
 
     def _alerts(self) -> list[dict[str, Any]] | None:
@@ -295,15 +345,35 @@ class Reader:
 
     def _primary(self) -> dict[str, Any] | None:
         """What only the primary knows, which has a connection left for the superuser when all others are in use."""
-        primaries = self._running("role", "primary")
-        if not primaries:
+        if not (primaries := self._running("role", "primary")):
             return None
-        psql = 'exec psql -U "$POSTGRES_USER" -d postgres -XAtc "$0"'
-        answer = self.cluster.run(primaries[0], "postgres", "sh", "-c", psql, PRIMARY)
+        answer = self.cluster.run(primaries[0], "postgres", "sh", "-c", f'exec {PSQL} -d postgres -c "$0"', PRIMARY)
         found: dict[str, Any] = json.loads(answer)
         return found
 
-    def _volumes(self) -> Iterator[dict[str, Any]]:
+    def _collations(self) -> list[dict[str, Any]] | None:
+        """The versions of each database's collations."""
+        if not (primaries := self._running("role", "primary")):
+            return None
+        answer = self.cluster.run(primaries[0], "postgres", "sh", "-c", EACH_DATABASE, COLLATIONS)
+        return [json.loads(line) for line in answer.splitlines()]
+
+    def _connects(self, app: str, script: str) -> str | None:
+        """Why a pod's own login gets no new connection to the database, empty for nothing; None where no pod tells."""
+        ready = [pod["name"] for pod in self.pods if pod["app"] == app and pod["ready"] and not pod["leaving"]]
+        if not ready:
+            return None
+        container = self.specs[ready[0]]["containers"][0]["name"]
+        code, _, errors = self.cluster.execute(ready[0], container, "sh", "-c", script)
+        if code == 0:
+            return ""
+        # 126 and 127 are an image without the programs, which says nothing of the database.
+        if code is None or code in (126, 127):
+            return None
+        return " ".join(errors.split()) or f"psql ended with {code}"
+
+    def _mounts(self) -> dict[str, tuple[str, str, str]]:
+        """The pod, container and path where each claim is mounted."""
         mounts = {}
         for pod in self.pods:
             spec = self.specs[pod["name"]]
@@ -317,16 +387,24 @@ class Reader:
                     if mount["name"] in claims and pod["phase"] == "Running":
                         place = (pod["name"], container["name"], mount["mountPath"])
                         mounts[claims[mount["name"]]] = place
-        for claim in self.cluster.items("api/v1", "persistentvolumeclaims"):
-            name = claim["metadata"]["name"]
-            fill = self._part(f"volume {name}", lambda name=name: self._fill(*mounts[name])) if name in mounts else None
-            yield {
+        return mounts
+
+    @staticmethod
+    def _volumes(
+        claims: list[dict[str, Any]], mounts: dict[str, tuple[str, str, str]], fills: dict[str, Any]
+    ) -> list[dict[str, Any]]:
+        unknown = {"filesystem_bytes": None, "used_bytes": None, "fill": None}
+        return [
+            {
                 "claim": name,
                 "phase": claim["status"]["phase"],
                 "size": claim["status"].get("capacity", {}).get("storage"),
-                **(fill or {"filesystem_bytes": None, "used_bytes": None, "fill": None}),
+                **fills.get(f"volume {name}", unknown),
                 "mounted_by": mounts[name][0] if name in mounts else None,
             }
+            for claim in claims
+            for name in [claim["metadata"]["name"]]
+        ]
 
     def _fill(self, pod: str, container: str, path: str) -> dict[str, Any]:
         """How full the file system of a volume is; what a folder of the node's disk has is that disk's."""
