@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -92,3 +93,48 @@ def test_secrets_are_those_that_the_roles_describe_as_such() -> None:
 def test_a_secret_is_text(value: object, taken: bool) -> None:
     found = secrets.problem("postgres_password", {"type": "str", "no_log": True}, value, value, False)
     assert (found is None) == taken
+
+
+@pytest.fixture
+def handed_on(tmp_path: Path) -> Callable[[str], subprocess.CompletedProcess[str]]:
+    """Run a playbook that does nothing with one ``-e``; ``@`` stands before what a file has."""
+    (tmp_path / "play.yml").write_text(yaml.safe_dump([{"hosts": "all", "gather_facts": False, "tasks": []}]))
+
+    def run(text: str) -> subprocess.CompletedProcess[str]:
+        if text.startswith("@"):
+            (tmp_path / "vars.yml").write_text(text[1:])
+            text = f"@{tmp_path / 'vars.yml'}"
+        return subprocess.run(
+            ["ansible-playbook", "-vvvv", "-i", "localhost,", str(tmp_path / "play.yml"), "-e", text],
+            cwd=ROOT,
+            env={**os.environ, "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"), "ANSIBLE_FORCE_COLOR": "0"},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    return run
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        ("postgres_password=hunter2{{b", "postgres_password"),
+        ("postgres_password=hunter2'b", "postgres_password"),
+        ('{"postgres_password": "hunter2', "postgres_password"),
+        ("@a: 1\npostgres_password: hunter2: b\n", "vars.yml, line 2"),
+        ('@postgres_password: "hunter2\n', "vars.yml, line"),
+    ],
+)
+def test_what_ansible_itself_cannot_read_is_not_shown_either(
+    handed_on: Callable[[str], subprocess.CompletedProcess[str]], text: str, name: str
+) -> None:
+    result = handed_on(text)
+    assert result.returncode == 1
+    assert name in result.stderr
+    assert MARK not in result.stdout + result.stderr
+
+
+@pytest.mark.parametrize("text", ["a=1 b=2", "{a: !unsafe 'b{{'}", "@a: !unsafe 'b{{'\nc: [1]\n"])
+def test_what_ansible_can_read_goes_on(handed_on: Callable[[str], subprocess.CompletedProcess[str]], text: str) -> None:
+    assert handed_on(text).returncode == 0
