@@ -15,8 +15,8 @@ DOCUMENTATION = r"""
 name: extra_vars
 short_description: End a run whose extra variables Ansible cannot read, without a message that has their values
 description:
-  - Ansible asks inventory plugins before it reads what C(-e) hands to it. This one reads that first, and takes no source
-    of an inventory.
+  - Ansible asks inventory plugins before it reads what C(-e) hands to it. This one reads that before, and takes no
+    source of an inventory.
 options: {}
 """
 
