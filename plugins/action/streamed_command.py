@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
+
+sys.path.insert(0, str(Path(__file__).parents[2] / "src"))
+
+from stack.commands import stream
 
 DOCUMENTATION = r"""
 name: streamed_command
@@ -40,22 +44,10 @@ class ActionModule(ActionBase):
         )
         if self._task.check_mode:
             return {**result, "changed": True, "skipped": True, "msg": "would run " + " ".join(arguments["argv"])}
-        lines: list[str] = []
-        with subprocess.Popen(
-            arguments["argv"],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            errors="replace",
-            env={**os.environ, **{key: str(value) for key, value in arguments["environment"].items()}},
-        ) as process:
-            assert process.stdout is not None
-            for line in process.stdout:
-                lines.append(line.rstrip())
-                display.display(f"  {line.rstrip()}")
-        result.update(changed=True, rc=process.returncode, stdout="\n".join(lines))
-        if process.returncode:
+        environment = {key: str(value) for key, value in arguments["environment"].items()}
+        code, lines = stream(arguments["argv"], lambda line: display.display(f"  {line}"), environment)
+        result.update(changed=True, rc=code, stdout="\n".join(lines))
+        if code:
             last = next((line for line in reversed(lines) if line.strip()), "no output")
-            result.update(failed=True, msg=f"{arguments['argv'][0]} ended with exit code {process.returncode}: {last}")
+            result.update(failed=True, msg=f"{arguments['argv'][0]} ended with exit code {code}: {last}")
         return result

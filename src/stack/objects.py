@@ -12,10 +12,14 @@ APPLIED = "flask-postgres-stack/applied"
 Object = dict[str, Any]
 
 
+def documents(manifests: str) -> list[Object]:
+    """The definitions of a YAML text; a document of which a condition has left nothing is none."""
+    return [document for document in yaml_load_all(str(manifests)) if document]
+
+
 def unapplied(manifests: str, objects: dict[str, Object]) -> list[Object]:
     due = []
-    # A document of which a condition has left nothing is None.
-    for definition in filter(None, yaml_load_all(str(manifests))):
+    for definition in documents(manifests):
         digest = hashlib.sha256(json.dumps(_shape(definition), sort_keys=True).encode()).hexdigest()[:16]
         metadata = definition["metadata"]
         metadata["annotations"] = {**(metadata.get("annotations") or {}), APPLIED: digest}

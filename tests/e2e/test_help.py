@@ -164,29 +164,81 @@ class TestMachine:
         assert "this user may not use Docker: add it to the group docker" in said(run)
 
 
-def test_a_cluster_that_does_not_start_is_kept(tmp_path: Path) -> None:
-    """Its volumes lie in its node. The installed minikube is a stand-in, since an engine for it cannot be had here."""
-    profile = tmp_path / ".minikube" / "profiles" / "minikube"
-    profile.mkdir(parents=True)
-    (profile / "config.json").write_text('{"Nodes": [{"IP": "192.0.2.9"}]}')
-    program, calls = tmp_path / "bin" / "minikube", tmp_path / "calls"
-    program.parent.mkdir()
-    program.write_text(
-        f"""#!/bin/sh
+class TestClusterThatDoesNotStart:
+    """Its volumes lie in its node. The installed minikube is a stand-in that fails and notes how it is called."""
+
+    @pytest.fixture
+    def start(self, tmp_path: Path) -> Callable[..., tuple[str, list[str]]]:
+        """Run the role with a profile that is there, below a folder of minikube, and settings."""
+        program, calls = tmp_path / "bin" / "minikube", tmp_path / "calls"
+        program.parent.mkdir()
+        program.write_text(
+            f"""#!/bin/sh
 echo "$*" >> {calls}
 case $1 in
   version) echo minikube version: v1.38.1;;
-  status) echo '{{"Host": "Stopped"}}'; exit 7;;
-  start) echo X the driver is another one; exit 14;;
+  status) echo '{{"Name": "minikube", "Host": "Stopped"}}'; exit 7;;
+  start) echo X Exiting due to GUEST_PROVISION: the driver is another one; exit 80;;
 esac
 """
+        )
+        program.chmod(0o755)
+
+        def run(*settings: str, home: str = "", folder: str = ".minikube") -> tuple[str, list[str]]:
+            profile = tmp_path / folder / "profiles" / "minikube"
+            profile.mkdir(parents=True, exist_ok=True)
+            (profile / "config.json").write_text('{"Driver": "kvm2", "Nodes": [{"IP": "192.0.2.9"}]}')
+            values = [part for value in ("minikube_provider=installed", *settings) for part in ("-e", value)]
+            environment = {
+                "HOME": str(tmp_path),
+                "PATH": f"{program.parent}:{os.environ['PATH']}",
+                "MINIKUBE_HOME": home,
+            }
+            kubeconfig = ["-e", f"stack_kubeconfig={tmp_path}/kubeconfig"]
+            result = playbook("ansible-playbook", "site.yml", "--tags", "minikube", *values, *kubeconfig, **environment)
+            return said(result), [line.split()[0] for line in calls.read_text().splitlines() if "version" not in line]
+
+        return run
+
+    @pytest.mark.parametrize(
+        ("home", "folder"),
+        [
+            ("", ".minikube"),
+            ("{0}/big", "big/.minikube"),
+            ("{0}/big/.minikube", "big/.minikube"),
+            ("{0}/.minikube/", ".minikube"),
+        ],
     )
-    program.chmod(0o755)
-    settings = ["-e", "minikube_provider=installed", "-e", "minikube_driver=kvm2"]
-    path = f"{program.parent}:{os.environ['PATH']}"
-    run = playbook("ansible-playbook", "site.yml", "--tags", "minikube", *settings, HOME=str(tmp_path), PATH=path)
-    assert run.code == 2
-    assert "minikube cannot start the profile minikube, for what it says above; nothing was deleted" in said(run)
-    called = calls.read_text()
-    assert "start --profile=minikube" in called
-    assert "delete" not in called
+    def test_it_is_kept(
+        self, start: Callable[..., tuple[str, list[str]]], tmp_path: Path, home: str, folder: str
+    ) -> None:
+        """Wherever minikube has its profile: one that reads as empty was once answered by a deletion."""
+        message, called = start("minikube_driver=kvm2", home=home.format(tmp_path), folder=folder)
+        assert (
+            "minikube does not start the profile minikube: GUEST_PROVISION: the driver is another one. Nothing"
+            in message
+        )
+        assert "minikube_recreate=true makes a new cluster in its place" in message
+        assert called == ["status", "start", "start"]
+
+    @pytest.mark.parametrize(
+        ("settings", "expected"),
+        [
+            (["minikube_recreate=true"], "minikube_recreate_may_lose=volumes agrees to that"),
+            (
+                ['{"minikube_recreate": true, "minikube_recreate_may_lose": ["volumes"]}'],
+                "not every Secret can be kept",
+            ),
+        ],
+    )
+    def test_it_is_kept_unless_all_that_would_be_lost_is_named(
+        self, start: Callable[..., tuple[str, list[str]]], settings: list[str], expected: str
+    ) -> None:
+        message, called = start(*settings)
+        assert expected in message
+        assert called == ["status", "start", "start"]
+
+    def test_it_is_replaced_where_all_that_is_lost_is_named(self, start: Callable[..., tuple[str, list[str]]]) -> None:
+        message, called = start('{"minikube_recreate": true, "minikube_recreate_may_lose": ["volumes", "secrets"]}')
+        assert "GUEST_PROVISION" in message
+        assert called == ["status", "start", "start", "delete", "start", "start"]

@@ -1,0 +1,93 @@
+"""How ``minikube start`` is called, and where the settings differ from the cluster that is there."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+# What the stack was seen to fit into.
+LEAST_CPUS = 2
+LEAST_MEMORY_MB = 3072
+# An engine of 3 GB has somewhat less than that for its containers.
+TOLERANCE = 0.93
+
+WAIT = "--wait=apiserver,system_pods,default_sa"
+
+
+def is_enough_memory(memory_mb: int) -> bool:
+    return memory_mb >= LEAST_MEMORY_MB * TOLERANCE
+
+
+def sizes(settings: Mapping[str, Any], docker: Mapping[str, Any] | None) -> tuple[int, int]:
+    """CPUs and memory in MB for the first start: what is set, and no more than Docker's engine has."""
+    cpus, memory = int(settings["minikube_cpus"]), int(settings["minikube_memory_mb"])
+    if docker and docker["cpus"]:
+        cpus, memory = min(cpus, docker["cpus"]), min(memory, docker["memory_mb"])
+    return cpus, memory
+
+
+def installed(settings: Mapping[str, Any], profile: Mapping[str, Any], docker: Mapping[str, Any] | None) -> list[str]:
+    """The arguments for an installed minikube.
+
+    Driver, network plugin, CPUs and memory belong to the first start: minikube refuses or ignores another value later,
+    and refuses more CPUs than there are even for a cluster that has fewer.
+
+    Args:
+        settings: The role's settings.
+        profile: As `stack.minikube.profile.described` returns it.
+        docker: Docker's engine, as `stack.minikube.machine.engine` returns it; None where it is not used.
+    """
+    arguments = [WAIT]
+    if settings["minikube_kubernetes_version"]:
+        arguments.append(f"--kubernetes-version={settings['minikube_kubernetes_version']}")
+    if profile["exists"]:
+        return arguments
+    cpus, memory = sizes(settings, docker)
+    arguments += [f"--cpus={cpus}", f"--memory={memory}"]
+    if settings["minikube_driver"]:
+        arguments.append(f"--driver={settings['minikube_driver']}")
+    if settings["minikube_cni"]:
+        arguments.append(f"--cni={settings['minikube_cni']}")
+    return arguments
+
+
+def notes(settings: Mapping[str, Any], profile: Mapping[str, Any], machine: Mapping[str, Any]) -> list[str]:
+    """What a run says of settings that are not what the cluster has, or will have.
+
+    Args:
+        settings: The role's settings.
+        profile: As `stack.minikube.profile.described` returns it.
+        machine: As `stack.minikube.machine.read` returns it.
+    """
+    wanted = {
+        "minikube_cpus": int(settings["minikube_cpus"]),
+        "minikube_memory_mb": int(settings["minikube_memory_mb"]),
+        "minikube_cni": settings["minikube_cni"],
+    }
+    docker = machine.get("docker")
+    cpus, memory = sizes(settings, docker)
+    if settings["minikube_provider"] == "offline":
+        few = 0 < machine["cpus"] < wanted["minikube_cpus"]
+        return [_few(machine["cpus"], wanted["minikube_cpus"])] if few else []
+    if not profile["exists"]:
+        lines = []
+        for name, size, unit in (("minikube_cpus", cpus, "CPUs"), ("minikube_memory_mb", memory, "MB of memory")):
+            if size < wanted[name]:
+                lines.append(f"{name} is {wanted[name]}, Docker's engine has {size} {unit}: the cluster gets {size}")
+        if not lines and 0 < machine["cpus"] < wanted["minikube_cpus"]:
+            lines.append(_few(machine["cpus"], wanted["minikube_cpus"]))
+        return lines
+    kept = {
+        "minikube_cpus": profile["cpus"],
+        "minikube_memory_mb": profile["memory_mb"],
+        "minikube_cni": profile["cni"],
+    }
+    return [
+        f"{name} is {value}, the cluster has {kept[name]}: it counts at the first start alone"
+        for name, value in wanted.items()
+        if value and kept[name] and str(value) != str(kept[name])
+    ]
+
+
+def _few(cpus: int, wanted: int) -> str:
+    return f"the machine has {cpus} CPUs, minikube_cpus asks for {wanted}: everything fits, and is slower"

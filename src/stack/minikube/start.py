@@ -1,0 +1,168 @@
+"""Start a cluster, and lose nothing by it.
+
+``minikube start`` answers a control plane that does not come up again by ``kubeadm reset``, which empties etcd, and
+makes a new cluster in the same place; it ends with success and the Secrets are gone (minikube v1.38.1,
+bootstrapper/kubeadm, ``StartCluster``). So etcd's files are copied before a start, and put back where that happened.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+import uuid
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+# Runs a command, shows its output as it comes, and returns the exit code and the lines.
+Call = Callable[[Sequence[str]], tuple[int, list[str]]]
+ATTEMPTS = 2
+# What minikube says before it resets a cluster.
+RESET = re.compile(r"will reset cluster|initialization failed, will try again")
+
+
+class StartError(Exception):
+    """A cluster that did not start, in one line."""
+
+
+def said(lines: Sequence[str]) -> str:
+    """Why minikube gave up: what follows "Exiting due to", or else its last line."""
+    for line in reversed(lines):
+        if match := re.search(r"Exiting due to (.+)", line):
+            return match[1].strip()
+    return next((line.strip() for line in reversed(lines) if line.strip()), "nothing")
+
+
+@dataclass(frozen=True)
+class Files:
+    """etcd's files on this machine, as the none driver has them, and the place of their copy.
+
+    Attributes:
+        data: minikube's folder in the node, ``/var/lib/minikube``.
+        kept: The folder for the copy, which nobody else may enter.
+    """
+
+    data: Path
+    kept: Path
+
+    # Lies in etcd's folder from the moment of the copy on; a reset takes it away with all else.
+    MARK = "flask-postgres-stack"
+
+    @property
+    def etcd(self) -> Path:
+        return self.data / "etcd"
+
+    @property
+    def key(self) -> Path:
+        return self.data / "certs" / "encryption.yaml"
+
+    @property
+    def copy(self) -> Path:
+        return self.kept / "etcd"
+
+    def are_there(self) -> bool:
+        return (self.etcd / "member").is_dir()
+
+    def keep(self) -> None:
+        """Copy what is there; a copy that is there already stays."""
+        if self.copy.exists() or not self.are_there():
+            return
+        self.kept.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self.kept.chmod(0o700)
+        part = self.kept / "etcd.part"
+        shutil.rmtree(part, ignore_errors=True)
+        (self.etcd / self.MARK).write_text(uuid.uuid4().hex)
+        shutil.copytree(self.etcd, part)
+        if self.key.exists():
+            shutil.copy2(self.key, part / self.key.name)
+        part.rename(self.copy)
+
+    def are_lost(self) -> bool:
+        """Whether there is a copy, and what it was copied from is no longer there."""
+        if not self.copy.exists():
+            return False
+        try:
+            return (self.etcd / self.MARK).read_text() != (self.copy / self.MARK).read_text()
+        except OSError:
+            return True
+
+    def put_back(self) -> None:
+        """Put the copy in the place of what is there; the cluster must not run."""
+        part = self.data / "etcd.part"
+        shutil.rmtree(part, ignore_errors=True)
+        shutil.copytree(self.copy, part, ignore=shutil.ignore_patterns(self.key.name))
+        shutil.rmtree(self.etcd, ignore_errors=True)
+        part.rename(self.etcd)
+        if (self.copy / self.key.name).exists():
+            self.key.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(self.copy / self.key.name, self.key)
+
+    def release(self) -> None:
+        """Remove the copy, as the cluster runs with what it was made of."""
+        part = self.kept / "etcd.part"
+        if self.copy.exists():
+            shutil.rmtree(part, ignore_errors=True)
+            self.copy.rename(part)
+        shutil.rmtree(part, ignore_errors=True)
+        (self.etcd / self.MARK).unlink(missing_ok=True)
+
+
+def start(profile: str, exists: bool, command: Sequence[str], files: Files | None, call: Call) -> None:
+    """Start or recover a cluster; a start that fails is tried once more.
+
+    Args:
+        profile: The profile.
+        exists: Whether minikube knows the profile.
+        command: ``minikube start`` with its arguments.
+        files: etcd's files, None where they are not on this machine.
+        call: Runs a command.
+
+    Raises:
+        StartError: The cluster does not start. Its Secrets are where they were, but for a cluster whose files are not
+            on this machine and that minikube itself has reset; the message says so.
+    """
+    if files:
+        if not exists and not files.are_there():
+            # Somebody has deleted the cluster, and a copy would be of that one.
+            files.release()
+        elif files.are_lost():
+            # A run before this one was broken off between the reset and what follows below.
+            _put_back(profile, files, call)
+        else:
+            # A copy that an earlier start has left is older than what is there.
+            files.release()
+        files.keep()
+    answer = ""
+    for _ in range(ATTEMPTS):
+        code, lines = call(command)
+        if files is None and exists and any(RESET.search(line) for line in lines):
+            raise StartError(
+                f"minikube could not start the cluster of the profile {profile} again and has itself made a new one in "
+                f"its place ({_why(lines)}): its Secrets are new, run again to bring the stack up with them"
+            )
+        if files and files.are_lost():
+            answer = f"the control plane did not come up again ({_why(lines)})"
+            _put_back(profile, files, call)
+            continue
+        if code == 0:
+            if files:
+                files.release()
+            return
+        answer = said(lines)
+    if files:
+        files.release()
+    raise StartError(f"minikube does not start the profile {profile}: {answer}")
+
+
+def _why(lines: Sequence[str]) -> str:
+    return next((line.strip() for line in lines if RESET.search(line)), said(lines))
+
+
+def _put_back(profile: str, files: Files, call: Call) -> None:
+    code, lines = call(["minikube", "stop", f"--profile={profile}"])
+    if code:
+        raise StartError(
+            f"minikube has reset the cluster and does not stop it ({said(lines)}): etcd's files are kept in "
+            f"{files.copy}, and the next run puts them back"
+        )
+    files.put_back()
