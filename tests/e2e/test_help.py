@@ -111,7 +111,7 @@ def playbook(*command: str, **environment: str) -> Run:
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        timeout=120,
+        timeout=300,
         check=False,
     )
     return Run(result.returncode, result.stdout, 0)
