@@ -15,7 +15,7 @@ STACK = {
     "stack_context": "minikube",
     "stack_app_host": "app.example.com",
     "stack_pgadmin_host": "pgadmin.example.com",
-    "stack_ca_file": "/tmp/ca.crt",
+    "stack_ca_file": "ca.crt",
     "stack_storage_class": "standard",
     "stack_ingress_class": "nginx",
     "stack_image_repository": "",
