@@ -360,7 +360,7 @@ def _live_gateway(run: Run, role: str) -> str | None:
 
 
 def _covers(names: Iterable[str], host: str) -> bool:
-    """Whether a certificate with these names is one for a host, by RFC 6125: a wildcard stands for one label."""
+    """Whether a certificate with these names is one for a host, by RFC 6125: the asterisk stands for one label."""
     return any(name == host or (name.startswith("*.") and name[1:] == host[host.find(".") :]) for name in names)
 
 
