@@ -6,7 +6,7 @@ import os
 import secrets
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -125,10 +125,15 @@ class Service:
     def get(self, path: str, **kwargs: Any) -> requests.Response:
         return requests.get(self.url + path, timeout=10, **kwargs)
 
+    def workers(self) -> list[int]:
+        """The process ids of the workers."""
+        pid = self.process.pid
+        return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
 
 @contextmanager
-def run_service(environ: dict[str, str], folder: Path) -> Iterator[Service]:
-    """Run the service under gunicorn until it answers."""
+def run_service(environ: dict[str, str], folder: Path, wrapper: Sequence[str] = ()) -> Iterator[Service]:
+    """Run the service under gunicorn until it answers; a wrapper is a command that takes another one."""
     port, metrics_port = free_port(), free_port()
     log = folder / "service.log"
     environ = {
@@ -140,7 +145,7 @@ def run_service(environ: dict[str, str], folder: Path) -> Iterator[Service]:
     }
     with log.open("wb") as output:
         process = subprocess.Popen(
-            [sys.executable, "-m", "gunicorn"], cwd=APP, env=environ, stdout=output, stderr=subprocess.STDOUT
+            [*wrapper, sys.executable, "-m", "gunicorn"], cwd=APP, env=environ, stdout=output, stderr=subprocess.STDOUT
         )
     service = Service(process, f"http://127.0.0.1:{port}", f"http://127.0.0.1:{metrics_port}/metrics", log)
     try:

@@ -33,21 +33,16 @@ def count(service: Service, route: str, status: str = "200", method: str = "GET"
     return samples(service).get(("http_request_duration_seconds_count", labels), 0)
 
 
-def workers(service: Service) -> list[int]:
-    pid = service.process.pid
-    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-
-
 def test_the_metrics_of_all_workers_add_up(service: Service) -> None:
     with ThreadPoolExecutor(8) as pool:
         statuses = list(pool.map(lambda _: service.get("/api/data").status_code, range(100)))
     assert statuses == [200] * 100
     # A response may be out before its count.
     until(lambda: count(service, "/api/data") == 100)
-    before = workers(service)
+    before = service.workers()
     assert len(before) == 2
     os.kill(before[0], signal.SIGKILL)
-    until(lambda: set(workers(service)) != set(before) and len(workers(service)) == 2)
+    until(lambda: set(service.workers()) != set(before) and len(service.workers()) == 2)
     until(lambda: service.get("/healthz").ok)
     assert count(service, "/api/data") == 100
     assert ("app_info", (("version", "unknown"),)) in samples(service)
@@ -191,7 +186,7 @@ def test_memory_stays_well_below_the_limit(service: Service) -> None:
     """The pod has 256 MiB; the share of each process counts shared pages once."""
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(lambda _: service.get("/api/data"), range(200)))
-    pids = [service.process.pid, *workers(service)]
+    pids = [service.process.pid, *service.workers()]
     rollups = [Path(f"/proc/{pid}/smaps_rollup").read_text() for pid in pids]
     kilobytes = sum(int(match[1]) for text in rollups if (match := re.search(r"^Pss:\s+(\d+) kB", text, re.MULTILINE)))
     assert 0 < kilobytes < 160 * 1024

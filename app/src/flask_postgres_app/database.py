@@ -24,6 +24,7 @@ from sqlalchemy.pool import Pool, PoolProxiedConnection, QueuePool
 
 from . import comments
 from .metrics import DATABASE_ERRORS
+from .resolver import Resolver, UnresolvedError
 from .settings import DatabaseSettings, Settings
 
 Row = tuple[Any, ...]
@@ -60,6 +61,9 @@ _NOT_MIGRATED = {errorcodes.UNDEFINED_TABLE, errorcodes.UNDEFINED_COLUMN}
 _BUSY_CLASSES = {errorcodes.CLASS_INSUFFICIENT_RESOURCES, errorcodes.CLASS_TRANSACTION_ROLLBACK}
 
 
+_resolver = Resolver()
+
+
 class DatabaseUnavailableError(Exception):
     """The database cannot answer now.
 
@@ -75,8 +79,8 @@ class DatabaseUnavailableError(Exception):
 class DeadlineError(Exception):
     """A call of the database met its deadline."""
 
-    def __init__(self) -> None:
-        super().__init__("the server did not answer in time")
+    def __init__(self, message: str = "the server did not answer in time") -> None:
+        super().__init__(message)
 
 
 class Connection(extensions.connection):
@@ -89,8 +93,8 @@ class Connection(extensions.connection):
 
     deadline = math.inf
 
-    def __init__(self, dsn: str, connect_timeout_s: float = math.inf, **kwargs: Any) -> None:
-        self.deadline = monotonic() + connect_timeout_s
+    def __init__(self, dsn: str, deadline: float = math.inf, **kwargs: Any) -> None:
+        self.deadline = deadline
         self._prepared: dict[str, str] = {}
         super().__init__(dsn, **kwargs)
         self.last_used = monotonic()
@@ -140,12 +144,17 @@ def connect(settings: DatabaseSettings, timeout_s: float | None = None, **parame
         DeadlineError: The server did not answer in time.
         psycopg2.OperationalError: The server refused.
     """
+    timeout_s = timeout_s or settings.db_connect_timeout_s
+    deadline = monotonic() + timeout_s
+    hosts, addresses = _resolve(settings.db_host, timeout_s)
 
     def factory(dsn: str, **kwargs: Any) -> Connection:
-        return Connection(dsn, timeout_s or settings.db_connect_timeout_s, **kwargs)
+        return Connection(dsn, deadline, **kwargs)
 
     connection: Connection = psycopg2.connect(
-        host=settings.db_host,
+        # The names are for the certificates alone.
+        host=hosts,
+        hostaddr=addresses,
         port=settings.db_port,
         dbname=settings.db_name,
         user=settings.db_user,
@@ -164,6 +173,25 @@ def connect(settings: DatabaseSettings, timeout_s: float | None = None, **parame
     connection.autocommit = True
     connection.deadline = math.inf
     return connection
+
+
+def _resolve(db_host: str, timeout_s: float) -> tuple[str, str]:
+    """Return ``host`` and ``hostaddr`` of libpq, which looks up no name then.
+
+    Raises:
+        DeadlineError: No name server answers in time.
+        psycopg2.OperationalError: The names have no address.
+    """
+    # libpq takes folders of Unix sockets as well, and nothing for its own default of one.
+    if not db_host or db_host.startswith(("/", "@")):
+        return db_host, ""
+    try:
+        found = _resolver.resolve(db_host.split(","), timeout_s)
+    except UnresolvedError as error:
+        if error.in_time:
+            raise psycopg2.OperationalError(str(error)) from error
+        raise DeadlineError(str(error)) from error
+    return ",".join(name for name, _ in found), ",".join(address for _, address in found)
 
 
 extensions.set_wait_callback(wait)

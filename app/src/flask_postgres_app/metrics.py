@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from socketserver import ThreadingMixIn
+from socketserver import TCPServer, ThreadingMixIn
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, make_wsgi_app
@@ -27,8 +27,8 @@ class _Server(ThreadingMixIn, WSGIServer):
     allow_reuse_port = True
 
     def server_bind(self) -> None:
-        # The base class looks the host name up in DNS.
-        super(WSGIServer, self).server_bind()
+        # That of `HTTPServer` looks the machine's own name up, which a silent name server holds up for half a minute.
+        TCPServer.server_bind(self)
         self.server_name, self.server_port = self.server_address[:2]  # type: ignore[assignment]
         self.setup_environ()
 

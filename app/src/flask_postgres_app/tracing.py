@@ -13,6 +13,7 @@ import socket
 import threading
 from collections.abc import Sequence
 from functools import lru_cache
+from urllib.parse import urlsplit
 
 import psycopg2
 from flask import Flask, Response, g, request
@@ -35,10 +36,12 @@ from opentelemetry.trace import SpanKind, StatusCode, set_span_in_context
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 from opentelemetry.util.re import parse_env_headers
 from opentelemetry.util.types import AttributeValue
+from requests.utils import get_environ_proxies
 from sqlalchemy.pool import Pool, QueuePool
 
 from .database import Database, DatabaseUnavailableError, Row
 from .hooks import OTHER_METHOD, TRACEPARENT, known_method
+from .resolver import Resolver, UnresolvedError
 from .settings import Settings
 
 # What is sent at once and what waits at most, in spans; how often, and how long a batch is tried.
@@ -67,6 +70,7 @@ class _Exporter(SpanExporter):
             headers=parse_env_headers(settings.otel_headers or "", liberal=True),
             timeout=EXPORT_TIMEOUT_S,
         )
+        self._resolver = Resolver()
         self._arrives = True
         self._ending = False
         self._reason = ""
@@ -79,7 +83,7 @@ class _Exporter(SpanExporter):
         if self._ending and not self._arrives:
             return SpanExportResult.FAILURE
         self._reason = ""
-        result = self._exporter.export(spans)
+        result = self._exporter.export(spans) if self._is_resolved() else SpanExportResult.FAILURE
         arrives = result is SpanExportResult.SUCCESS
         if arrives != self._arrives:
             self._arrives = arrives
@@ -88,6 +92,18 @@ class _Exporter(SpanExporter):
             else:
                 _log.warning("spans are dropped, since %s does not take them: %s", self._endpoint, self._reason)
         return result
+
+    def _is_resolved(self) -> bool:
+        """Whether a name server answers: the exporter's timeout does not count while it looks the name up."""
+        # A proxy does that by itself.
+        if get_environ_proxies(self._endpoint, None):
+            return True
+        try:
+            self._resolver.resolve([urlsplit(self._endpoint).hostname or ""], EXPORT_TIMEOUT_S, remember=False)
+        except UnresolvedError as error:
+            self._reason = str(error)
+            return False
+        return True
 
     def end(self) -> None:
         """Give up at the first failure from now on: a process that ends is not waited for long."""
