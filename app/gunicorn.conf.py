@@ -20,6 +20,7 @@ _metrics_dir.mkdir(parents=True)
 from prometheus_client.multiprocess import mark_process_dead  # noqa: E402
 
 from flask_postgres_app import logs, metrics  # noqa: E402
+from flask_postgres_app.connection import Limits  # noqa: E402
 from flask_postgres_app.settings import Settings, SettingsError  # noqa: E402
 
 try:
@@ -45,6 +46,15 @@ timeout = 30
 graceful_timeout = 25
 logger_class = logs.GunicornLogger
 logconfig_dict = logs.config(_settings.log_level)
+
+
+def post_fork(_: Any, worker: Any) -> None:
+    """Tell a worker what clients may take."""
+    worker.limits = Limits(
+        request_s=_settings.web_request_timeout_s,
+        response_s=_settings.web_response_timeout_s,
+        body_bytes=_settings.max_content_length,
+    )
 
 
 def when_ready(_: Any) -> None:

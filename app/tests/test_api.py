@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import re
 from collections.abc import Iterator
@@ -317,6 +318,72 @@ def test_openapi_describes_every_route(app: Flask, client: FlaskClient) -> None:
     assert document["paths"]["/api/setup"]["get"]["deprecated"] is True
     parameters = {parameter["name"] for parameter in document["paths"]["/api/data"]["get"]["parameters"]}
     assert parameters == {"limit", "after", "order", "name", "contains", "If-None-Match"}
+
+
+def test_openapi_describes_errors_as_problem_documents(client: FlaskClient) -> None:
+    document = client.get("/api/openapi.json").json
+    assert document is not None
+    responses = document["components"]["responses"]
+    assert responses["REQUEST_TIMEOUT"]["description"] == "The request has not come in time."
+    assert {media for response in responses.values() for media in response["content"]} == {"application/problem+json"}
+    used = {
+        response.get("$ref")
+        for item in document["paths"].values()
+        for operation in item.values()
+        if isinstance(operation, dict)
+        for status, response in operation["responses"].items()
+        if int(status) >= 400 and "$ref" in response
+    }
+    assert used == {f"#/components/responses/{name}" for name in responses}
+
+
+def test_openapi_has_no_schema_that_nothing_refers_to(client: FlaskClient) -> None:
+    text = client.get("/api/openapi.json").text
+    document = json.loads(text)
+    unused = [name for name in document["components"]["schemas"] if f'"#/components/schemas/{name}"' not in text]
+    assert unused == []
+
+
+def test_openapi_has_the_conditions_of_each_operation(client: FlaskClient) -> None:
+    document = client.get("/api/openapi.json").json
+    assert document is not None
+    conditions = {
+        (path, method): {
+            parameter["name"] for parameter in operation.get("parameters", []) if parameter["in"] == "header"
+        }
+        for path, item in document["paths"].items()
+        for method, operation in item.items()
+        if isinstance(operation, dict)
+    }
+    found = {operation: names for operation, names in conditions.items() if names}
+    assert found == {
+        ("/api/data", "get"): {"If-None-Match"},
+        ("/api/data/{record_id}", "get"): {"If-None-Match"},
+        ("/api/data/{record_id}", "put"): {"If-Match"},
+        ("/api/data/{record_id}", "patch"): {"If-Match"},
+        ("/api/data/{record_id}", "delete"): {"If-Match"},
+    }
+
+
+def test_no_view_is_a_coroutine_function(app: Flask) -> None:
+    """The application calls views as they are, so such a one would never run."""
+    views = [view for view in app.view_functions.values() if not hasattr(view, "view_class")]
+    methods = [
+        getattr(view.view_class, method.lower())
+        for view in app.view_functions.values()
+        if hasattr(view, "view_class")
+        for method in view.methods or ()
+    ]
+    hooks = [
+        hook
+        for found in (app.before_request_funcs, app.after_request_funcs, app.teardown_request_funcs)
+        for functions in found.values()
+        for hook in functions
+    ]
+    handlers = [handler for codes in app.error_handler_spec[None].values() for handler in codes.values()]
+    functions = [*views, *methods, *hooks, *handlers]
+    assert len(functions) > 15
+    assert [found for found in functions if inspect.iscoroutinefunction(inspect.unwrap(found))] == []
 
 
 def test_documentation_page_needs_nothing_from_elsewhere(client: FlaskClient) -> None:

@@ -135,6 +135,8 @@ class _Schema(_DatabaseSchema):
     trusted_proxies = _integer("TRUSTED_PROXIES", 0, 0, 10, "proxies that set X-Forwarded-*")
     web_concurrency = _integer("WEB_CONCURRENCY", 2, 1, 64, "worker processes")
     web_threads = _integer("WEB_THREADS", 4, 1, 256, "threads for each worker")
+    web_request_timeout_s = _integer("WEB_REQUEST_TIMEOUT_S", 30, 1, 600, "seconds")
+    web_response_timeout_s = _integer("WEB_RESPONSE_TIMEOUT_S", 30, 1, 600, "seconds")
 
     @validates_schema(skip_on_field_errors=True)
     def _deadline_outlasts_statement(self, data: dict[str, Any], **_: Any) -> None:
@@ -194,6 +196,8 @@ class Settings(DatabaseSettings):
         max_content_length: The largest request body, in bytes.
         otel_endpoint: Where spans are sent to; without it there are none.
         trusted_proxies: How many proxies in front of the service set the ``X-Forwarded-*`` headers.
+        web_request_timeout_s: The time in which a request must have come, from its first byte to its last, in seconds.
+        web_response_timeout_s: The time in which a client must have taken an answer, in seconds.
     """
 
     db_pool_size: int
@@ -219,6 +223,8 @@ class Settings(DatabaseSettings):
     trusted_proxies: int
     web_concurrency: int
     web_threads: int
+    web_request_timeout_s: int
+    web_response_timeout_s: int
 
     @classmethod
     def from_environ(cls, environ: Mapping[str, str]) -> Self:

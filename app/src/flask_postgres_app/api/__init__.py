@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import flask_smorest
-from flask import Flask
+from flask import Flask, Response
 from flask_smorest.utils import prepare_response
+from werkzeug.exceptions import HTTPException
 
 from . import data, docs, errors, health, setup
 from .schemas import ProblemSchema
@@ -18,17 +19,22 @@ class Api(flask_smorest.Api):  # type: ignore[misc]
     ERROR_SCHEMA = ProblemSchema
     DEFAULT_ERROR_RESPONSE_NAME = None
 
-    def _register_error_handlers(self) -> None:
-        """The errors blueprint handles them."""
+    def handle_http_exception(self, error: HTTPException) -> Response:
+        """Answer with a problem document."""
+        return errors.http_error(error)
 
     def _register_responses(self) -> None:
+        # flask-smorest has no public way to describe the errors that views refer to by their status: without this, the
+        # document would say that they are application/json, and no more of each than its phrase.
         for status, description in errors.RESPONSES.items():
             response: dict[str, Any] = {"description": description, "schema": self.ERROR_SCHEMA}
             prepare_response(response, self.spec, errors.MEDIA_TYPE)
             self.spec.components.response(status.name, response, lazy=True)
 
     def _register_pagination_header(self) -> None:
-        """Pages are linked in the Link header instead (RFC 8288)."""
+        # Pages are linked in the Link header instead (RFC 8288): without this, the document would have a schema of
+        # flask-smorest's own that nothing refers to.
+        pass
 
 
 def init_app(app: Flask) -> None:

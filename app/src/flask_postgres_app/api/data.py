@@ -74,7 +74,7 @@ class RecordListView(MethodView):
     @require_token
     @blueprint.arguments(NewRecordSchema)
     @blueprint.response(201, RecordSchema, headers=_ETAG | _LOCATION)
-    @blueprint.errors(400, 401, 413, 415, 503)
+    @blueprint.errors(400, 401, 408, 413, 415, 503)
     def post(self, body: dict[str, Any]) -> Response:
         """Create a record."""
         record = _records().create(body["name"])
@@ -102,7 +102,7 @@ class RecordView(MethodView):
     @require_token
     @blueprint.arguments(NewRecordSchema)
     @blueprint.response(200, RecordSchema, headers=_ETAG)
-    @blueprint.errors(400, 401, 404, 412, 413, 415, 503)
+    @blueprint.errors(400, 401, 404, 408, 412, 413, 415, 503)
     def put(self, body: dict[str, Any], record_id: int) -> Response:
         """Replace a record."""
         return _rename(record_id, body["name"])
@@ -112,7 +112,7 @@ class RecordView(MethodView):
     @require_token
     @blueprint.arguments(RecordChangeSchema)
     @blueprint.response(200, RecordSchema, headers=_ETAG)
-    @blueprint.errors(400, 401, 404, 412, 413, 415, 503)
+    @blueprint.errors(400, 401, 404, 408, 412, 413, 415, 503)
     def patch(self, body: dict[str, Any], record_id: int) -> Response:
         """Change a record."""
         if "name" in body:

@@ -19,6 +19,7 @@ RESPONSES = {
     HTTPStatus.BAD_REQUEST: "The body is not JSON, or the request is malformed.",
     HTTPStatus.UNAUTHORIZED: "The bearer token is missing or wrong.",
     HTTPStatus.NOT_FOUND: "There is no such resource.",
+    HTTPStatus.REQUEST_TIMEOUT: "The request has not come in time.",
     HTTPStatus.PRECONDITION_FAILED: "The record has changed since its ETag was read.",
     HTTPStatus.REQUEST_ENTITY_TOO_LARGE: "The body is too large.",
     HTTPStatus.REQUEST_URI_TOO_LONG: "The path and the query are too long.",
@@ -50,8 +51,8 @@ class InvalidRequestError(UnprocessableEntity):
 blueprint = Blueprint("errors", __name__)
 
 
-@blueprint.app_errorhandler(HTTPException)
-def _http_error(error: HTTPException) -> Response:
+def http_error(error: HTTPException) -> Response:
+    """Make the problem document of an error of HTTP; anything else that it has for an answer stays as it is."""
     status = error.code or 500
     if error.response is not None or status < 400:
         return error.get_response()  # type: ignore[return-value]
