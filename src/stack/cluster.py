@@ -94,7 +94,7 @@ class Cluster:
     def log(self, pod: str, container: str, since: str) -> list[tuple[str, str]]:
         """What a container has logged after a time: pairs of a time and a line; nothing where it cannot be read.
 
-        Times are as the API server writes them (RFC 3339, with nanoseconds); an empty one is the begin of the log.
+        Times are as the API server writes them (RFC 3339, with fractions of a second); an empty one is the begin of the log.
         """
         query = f"container={container}&timestamps=true&limitBytes={LOG_BYTES}"
         if since:
