@@ -38,11 +38,12 @@ def rollout_problem(workload: Object) -> str:
         ValueError: It is of another kind.
     """
     spec, status = workload.get("spec") or {}, workload.get("status") or {}
-    if status.get("observedGeneration", 0) < workload["metadata"].get("generation", 0):
-        return "the cluster has not looked at it yet"
     kind = workload["kind"]
+    # A Job has a generation, and its status tells of none.
     if kind == "Job":
         return "" if _condition(workload, "Complete") else f"{status.get('failed', 0)} of its pods have failed"
+    if status.get("observedGeneration", 0) < workload["metadata"].get("generation", 0):
+        return "the cluster has not looked at it yet"
     if kind == "DaemonSet":
         wanted = there = status.get("desiredNumberScheduled", 0)
         updated, ready = status.get("updatedNumberScheduled", 0), status.get("numberAvailable", 0)

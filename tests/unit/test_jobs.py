@@ -75,7 +75,7 @@ class Cluster:
         if step is None:
             return None
         self._now = step()
-        return {"kind": "Job", "metadata": {"name": name}, "status": {"conditions": self._now[0]}}
+        return {"kind": "Job", "metadata": {"name": name, "generation": 1}, "status": {"conditions": self._now[0]}}
 
     def items(self, _group: str, kind: str, _query: str = "") -> list[Object]:
         return self.events if kind == "events" else self._now[1]

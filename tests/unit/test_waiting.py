@@ -68,7 +68,7 @@ def test_a_kind_without_a_rollout() -> None:
 def test_a_job() -> None:
     late = {"type": "Failed", "status": "True", "reason": "DeadlineExceeded", "message": "Job was active too long"}
     done = {"type": "Complete", "status": "True"}
-    job = {"kind": "Job", "metadata": {"name": "migrate"}, "status": {"active": 1}}
+    job = {"kind": "Job", "metadata": {"name": "migrate", "generation": 1}, "status": {"active": 1}}
     assert rollout_problem(job) == "0 of its pods have failed"
     assert failure(job) == ""
     assert rollout_problem(job | {"status": {"conditions": [done]}}) == ""
