@@ -239,6 +239,11 @@ class Connection:
         self.started = monotonic() if self._incoming else None
 
     @property
+    def has_more(self) -> bool:
+        """Whether something of the next request has been read already."""
+        return bool(self._incoming)
+
+    @property
     def is_read(self) -> bool:
         """Whether the whole body has been read."""
         return self._body.is_whole

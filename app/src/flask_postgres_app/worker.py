@@ -92,6 +92,7 @@ class Worker(BaseWorker):  # type: ignore[misc]
         self._sweep_at = 0.0
         self._stopped_at = math.inf
         self._is_accepting = False
+        self._max_waiting = self.cfg.worker_connections - self.cfg.threads
         super().init_process()
 
     def run(self) -> None:
@@ -301,12 +302,19 @@ class Worker(BaseWorker):  # type: ignore[misc]
                 return
             if is_ready:
                 self._answer(connection)
+                # It is not here yet, as a rule, and to find that out by reading costs as much as to wait.
+                if connection.state is State.RECEIVING and not connection.has_more and not self._lingers(connection):
+                    return
                 may_linger = True
-            elif may_linger and self.alive and self._jobs.empty() and connection.poll(POLLIN, LINGER_S):
+            elif may_linger and self._lingers(connection):
                 # Once a request: a slow client would keep the thread.
                 may_linger = False
             else:
                 return
+
+    def _lingers(self, connection: Connection) -> bool:
+        """Wait a little for what the client sends next, and return whether something has come."""
+        return self.alive and self._jobs.empty() and connection.poll(POLLIN, LINGER_S)
 
     def _answer(self, connection: Connection) -> None:
         """Call the application, and send what it answers as far as the client takes it now."""
@@ -336,7 +344,7 @@ class Worker(BaseWorker):  # type: ignore[misc]
             if self.nr >= self.max_requests and self.alive:
                 self.log.info("Autorestarting worker after current request.")
                 self.alive = False
-            if not self.alive or len(self._waiting) >= self.cfg.worker_connections - self.cfg.threads:
+            if not self.alive or len(self._waiting) >= self._max_waiting:
                 response.force_close()
             body = self.wsgi(environ, response.start_response)
             try:
