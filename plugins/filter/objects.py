@@ -9,6 +9,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).parents[2] / "src"))
 
 from stack.objects import unapplied, with_applied
+from stack.waiting import rollout_problem
 
 DOCUMENTATION = r"""
 name: unapplied
@@ -30,4 +31,4 @@ _value: {type: list, elements: dict, description: "Definitions to apply."}
 
 class FilterModule:
     def filters(self) -> dict[str, Any]:
-        return {"unapplied": unapplied, "with_applied": with_applied}
+        return {"unapplied": unapplied, "with_applied": with_applied, "rollout_problem": rollout_problem}

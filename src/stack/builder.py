@@ -19,6 +19,8 @@ from typing import Any
 
 import docker
 
+from stack.proxies import build_arguments
+
 KEY_LABEL = "flask-postgres-stack.recipe"
 HEARTBEAT_SECONDS = 20
 # What says where a result is kept or put, and nothing of how it is built.
@@ -247,7 +249,8 @@ class Builder:
         with log.open("a") as output:
             for line in self.engine.api.build(
                 path=str(context), tag=artifact.name, rm=True, forcerm=True, decode=True, network_mode="host",
-                buildargs=artifact.recipe.get("args", {}), labels={KEY_LABEL: artifact.key},
+                buildargs={**build_arguments(os.environ, "host"), **artifact.recipe.get("args", {})},
+                labels={KEY_LABEL: artifact.key},
             ):  # fmt: skip
                 output.write(line.get("stream") or line.get("error") or "")
                 if "error" in line:

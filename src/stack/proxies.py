@@ -80,5 +80,28 @@ def variables(environ: Mapping[str, str]) -> dict[str, str]:
     return dict.fromkeys(("NO_PROXY", "no_proxy"), bypassed(environ, [*own_address(), *near]))
 
 
+def build_arguments(environ: Mapping[str, str], network: str) -> dict[str, str]:
+    """The arguments by which the steps of an image's build ask for packages by the user's proxy.
+
+    Docker keeps them out of the image, https://docs.docker.com/engine/cli/proxy/. A proxy on this machine's loopback is
+    within reach of builds on its network alone.
+
+    Args:
+        environ: The user's environment.
+        network: The build's network, as ``docker build --network`` takes it.
+    """
+    found = {name: environ[name] for name in PROXIES if environ.get(name)}
+    if network != "host":
+        found = {name: value for name, value in found.items() if not _is_loopback(urlsplit(value).hostname or "")}
+    return {**found, **variables(environ)} if found else {}
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
 if __name__ == "__main__":
     print(variables(os.environ).get("NO_PROXY", ""))

@@ -358,7 +358,7 @@ def refuse(
 AREAS = {
     "api": ["api", "fuzz", "rollout", "own_app", "autoscaling"],
     "backup": ["backup", "bucket"],
-    "deploy": ["runs", "refused", "help", "own_values", "existing_cluster", "upgrade", "docs", "kubectl", "one_tag"],
+    "deploy": ["runs", "refused", "help", "own_values", "existing_cluster", "upgrade", "docs", "kubectl", "images", "one_tag"],
     "faults": ["faults", "drill"],
     "monitoring": ["monitoring"],
     "pgadmin": ["pgadmin"],

@@ -106,7 +106,7 @@ class Checkout:
             env={**base, **environment},
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=300,
             check=False,
         )
         assert result.returncode == 0, result.stdout + result.stderr
@@ -345,3 +345,14 @@ def test_a_playbook_without_make_asks_the_cluster_directly(
     subprocess.run([program, tmp_path / "ask.yml"], env=shell, capture_output=True, check=False)
     assert asked_of_api
     assert not asked_of_proxy
+
+
+def test_builds_use_the_proxy_that_they_can_reach() -> None:
+    shell = {"HTTPS_PROXY": "http://proxy.example:3128", "http_proxy": "http://127.0.0.1:3128", "NO_PROXY": "intern"}
+    assert proxies.build_arguments({}, "host") == {}
+    assert proxies.build_arguments({"http_proxy": "http://localhost:3128"}, "default") == {}
+    arguments = proxies.build_arguments(shell, "default")
+    assert arguments["HTTPS_PROXY"] == "http://proxy.example:3128"
+    assert arguments["NO_PROXY"].startswith("intern,localhost")
+    assert "http_proxy" not in arguments
+    assert proxies.build_arguments(shell, "host")["http_proxy"] == "http://127.0.0.1:3128"
