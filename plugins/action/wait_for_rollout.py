@@ -18,8 +18,7 @@ DOCUMENTATION = r"""
 name: wait_for_rollout
 short_description: Wait until a workload is rolled out
 description:
-  - Waits until all pods are of the version that the workload names, are ready, and those of an earlier one have ended;
-    of a Job until it is complete.
+  - Waits until all pods are of the version that the workload names, are ready, and those of an earlier one have ended.
   - Fails with what the cluster says of the pods - an image that cannot be pulled, a Secret that is not there, no node
     with room, a quota, a volume that cannot be mounted, the last lines of a container that crashes.
   - Where waiting does not help, it fails after a minute.
@@ -27,7 +26,7 @@ options:
   kubeconfig: {type: path, required: true, description: "The kubeconfig."}
   context: {type: str, required: true, description: "The kubeconfig's context."}
   namespace: {type: str, required: true, description: "The namespace of the workload."}
-  kind: {type: str, required: true, choices: [Deployment, StatefulSet, DaemonSet, Job], description: "Its kind."}
+  kind: {type: str, required: true, choices: [Deployment, StatefulSet, DaemonSet], description: "Its kind."}
   name: {type: str, required: true, description: "Its name."}
   timeout: {type: int, required: true, description: "The longest wait, in seconds."}
 """

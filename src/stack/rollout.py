@@ -9,15 +9,10 @@ from typing import Any
 from urllib.parse import urlencode
 
 from stack.cluster import READ_ERRORS, Cluster, reason
-from stack.waiting import explain, failure, hopeless, is_ready, never_started, rollout_problem, speechless
+from stack.waiting import explain, hopeless, is_ready, never_started, rollout_problem, speechless
 
 Object = dict[str, Any]
-PATHS = {
-    "Deployment": "apps/v1/namespaces/{}/deployments",
-    "StatefulSet": "apps/v1/namespaces/{}/statefulsets",
-    "DaemonSet": "apps/v1/namespaces/{}/daemonsets",
-    "Job": "batch/v1/namespaces/{}/jobs",
-}
+PATHS = {"Deployment": "deployments", "StatefulSet": "statefulsets", "DaemonSet": "daemonsets"}
 # How long a container waits for what does not come before the wait ends: a kubelet tries again within this time.
 HOPELESS_S = 60.0
 HASH = "pod-template-hash"
@@ -45,7 +40,7 @@ class Rollout:
 
     Args:
         cluster: The cluster, with the workload's namespace.
-        kind: Deployment, StatefulSet, DaemonSet or Job, which is waited for until it is complete.
+        kind: Deployment, StatefulSet or DaemonSet.
         name: Its name.
     """
 
@@ -53,7 +48,7 @@ class Rollout:
         self._cluster = cluster
         self._kind = kind
         self._name = name
-        self._subject = f"{kind} {name} is not {'complete' if kind == 'Job' else 'rolled out'}"
+        self._subject = f"{kind} {name} is not rolled out"
 
     def wait(self, seconds: float) -> None:
         """Wait until it is rolled out.
@@ -62,19 +57,17 @@ class Rollout:
         have never run is deleted: https://kubernetes.io/docs/concepts/workloads/controllers/statefulset/#forced-rollback
 
         Raises:
-            RolloutError: It is not after this time, a Job has failed, or a container has waited for a minute for what
-                does not come.
+            RolloutError: It is not after this time, or a container has waited for a minute for what does not come.
         """
         began = looked = time.monotonic()
         since: dict[tuple[str, str], float] = {}
         while True:
-            now, failed = time.monotonic(), ""
+            now = time.monotonic()
             try:
                 workload = self._workload()
                 problem = rollout_problem(workload)
                 if not problem:
                     return
-                failed = failure(workload)
                 if now - looked > LOOK_S:
                     looked = now
                     sight = self._look(workload)
@@ -82,8 +75,6 @@ class Rollout:
                     since = {key: since.get(key, now) for key in hopeless(sight.newest, sight.events)}
             except READ_ERRORS as error:
                 problem = reason(error)
-            if failed:
-                raise RolloutError(self._message(failed, f"after {now - began:.0f} s"))
             if any(now - first > HOPELESS_S for first in since.values()):
                 raise RolloutError(self._message(problem, f"after {now - began:.0f} s, and waiting does not help"))
             if now - began > seconds:
@@ -91,8 +82,8 @@ class Rollout:
             time.sleep(ASK_S)
 
     def _workload(self) -> Object:
-        path = PATHS[self._kind].format(self._cluster.namespace)
-        found: Object = json.loads(self._cluster.get(f"/apis/{path}/{self._name}"))
+        path = f"/apis/apps/v1/namespaces/{self._cluster.namespace}/{PATHS[self._kind]}/{self._name}"
+        found: Object = json.loads(self._cluster.get(path))
         return found
 
     def _look(self, workload: Object) -> Sight:

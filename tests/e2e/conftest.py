@@ -358,7 +358,9 @@ def refuse(
 AREAS = {
     "api": ["api", "fuzz", "rollout", "own_app", "autoscaling"],
     "backup": ["backup", "bucket"],
-    "deploy": ["runs", "refused", "help", "own_values", "existing_cluster", "upgrade", "docs", "kubectl", "images", "one_tag"],
+    "deploy": [
+        *("runs", "refused", "help", "own_values", "existing_cluster", "upgrade", "docs", "kubectl", "one_tag", "image"),
+    ],
     "faults": ["faults", "drill"],
     "monitoring": ["monitoring"],
     "pgadmin": ["pgadmin"],
