@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from pathlib import Path
 from typing import Any
@@ -149,6 +150,7 @@ def test_an_engine_that_does_not_answer(minikube: Path, monkeypatch: pytest.Monk
     assert failed == {"b:1": engine.SILENT}
     # A registry is asked by the engine, and without one nothing is known of it.
     assert images.Registry().missing(["registry.example.com/flask-postgres-app:1"]) == {}
+    gc.collect()
 
 
 def test_a_cluster_that_does_not_answer(minikube: Path) -> None:
