@@ -94,7 +94,7 @@ class Cluster:
     def log(self, pod: str, container: str, since: str) -> list[tuple[str, str]]:
         """What a container has logged after a time: pairs of a time and a line; nothing where it cannot be read.
 
-        Times are as the API server writes them (RFC 3339, with fractions of a second); an empty one is the begin of the log.
+        Times are as the API server writes them (RFC 3339, with fractions of a second); empty for the whole log.
         """
         query = f"container={container}&timestamps=true&limitBytes={LOG_BYTES}"
         if since:
@@ -115,6 +115,10 @@ class Cluster:
     def ask(self, pod: str, port: int, path: str, seconds: float = TIMEOUT_S) -> str:
         """The body that a pod answers an HTTP request with."""
         return self.get(f"/api/v1/namespaces/{self.namespace}/pods/{pod}:{port}/proxy{path}", seconds)
+
+    def delete_pod(self, name: str) -> None:
+        """Delete a pod, which whatever owns it makes anew."""
+        self.core.delete_namespaced_pod(name, self.namespace)
 
     def secret(self, name: str, key: str) -> str:
         """One value of a Secret."""

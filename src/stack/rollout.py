@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 from urllib.parse import urlencode
 
-from stack.cluster import READ_ERRORS, Cluster, reason
+from stack.cluster import READ_ERRORS, reason
 from stack.waiting import explain, hopeless, is_ready, never_started, rollout_problem, speechless
 
 Object = dict[str, Any]
@@ -19,6 +20,21 @@ HASH = "pod-template-hash"
 ASK_S = 1.0
 LOOK_S = 5.0
 LOG_LINES = 5
+
+
+class Cluster(Protocol):
+    """What is asked of the cluster; `stack.cluster.Cluster` has it."""
+
+    namespace: str
+
+    def get(self, path: str) -> str:
+        """The body that a path of the API server answers with."""
+
+    def items(self, group: str, kind: str, query: str = "") -> list[Object]:
+        """All objects of a kind."""
+
+    def delete_pod(self, name: str) -> None:
+        """Delete a pod."""
 
 
 class RolloutError(Exception):
@@ -42,10 +58,21 @@ class Rollout:
         cluster: The cluster, with the workload's namespace.
         kind: Deployment, StatefulSet or DaemonSet.
         name: Its name.
+        clock: Seconds that pass, such as `time.monotonic`.
+        sleep: Waits for seconds, such as `time.sleep`.
     """
 
-    def __init__(self, cluster: Cluster, kind: str, name: str) -> None:
+    def __init__(
+        self,
+        cluster: Cluster,
+        kind: str,
+        name: str,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
         self._cluster = cluster
+        self._clock = clock
+        self._sleep = sleep
         self._kind = kind
         self._name = name
         self._subject = f"{kind} {name} is not rolled out"
@@ -59,10 +86,10 @@ class Rollout:
         Raises:
             RolloutError: It is not after this time, or a container has waited for a minute for what does not come.
         """
-        began = looked = time.monotonic()
+        began = looked = self._clock()
         since: dict[tuple[str, str], float] = {}
         while True:
-            now = time.monotonic()
+            now = self._clock()
             try:
                 workload = self._workload()
                 problem = rollout_problem(workload)
@@ -79,7 +106,7 @@ class Rollout:
                 raise RolloutError(self._message(problem, f"after {now - began:.0f} s, and waiting does not help"))
             if now - began > seconds:
                 raise RolloutError(self._message(problem, f"after {seconds:.0f} s"))
-            time.sleep(ASK_S)
+            self._sleep(ASK_S)
 
     def _workload(self) -> Object:
         path = f"/apis/apps/v1/namespaces/{self._cluster.namespace}/{PATHS[self._kind]}/{self._name}"
@@ -120,7 +147,7 @@ class Rollout:
             return
         for pod in sight.pods:
             if "deletionTimestamp" not in pod["metadata"] and self._is_old(workload, pod) and never_started(pod):
-                self._cluster.core.delete_namespaced_pod(pod["metadata"]["name"], self._cluster.namespace)
+                self._cluster.delete_pod(pod["metadata"]["name"])
 
     def _message(self, problem: str, when: str) -> str:
         try:
