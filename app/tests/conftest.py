@@ -132,8 +132,17 @@ class Service:
 
 
 @contextmanager
-def run_service(environ: dict[str, str], folder: Path, wrapper: Sequence[str] = ()) -> Iterator[Service]:
-    """Run the service under gunicorn until it answers; a wrapper is a command that takes another one."""
+def run_service(
+    environ: dict[str, str], folder: Path, wrapper: Sequence[str] = (), application: str = ""
+) -> Iterator[Service]:
+    """Run the service under gunicorn until it answers.
+
+    Args:
+        environ: Its settings.
+        folder: Where its files go.
+        wrapper: A command that takes another one.
+        application: Another application in place of the service, as gunicorn names it.
+    """
     port, metrics_port = free_port(), free_port()
     log = folder / "service.log"
     environ = {
@@ -145,7 +154,11 @@ def run_service(environ: dict[str, str], folder: Path, wrapper: Sequence[str] = 
     }
     with log.open("wb") as output:
         process = subprocess.Popen(
-            [*wrapper, sys.executable, "-m", "gunicorn"], cwd=APP, env=environ, stdout=output, stderr=subprocess.STDOUT
+            [*wrapper, sys.executable, "-m", "gunicorn", *filter(None, [application])],
+            cwd=APP,
+            env=environ,
+            stdout=output,
+            stderr=subprocess.STDOUT,
         )
     service = Service(process, f"http://127.0.0.1:{port}", f"http://127.0.0.1:{metrics_port}/metrics", log)
     try:

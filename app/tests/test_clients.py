@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from conftest import AUTHORIZATION, Service, run_service
 from flask_postgres_app.connection import Chunks
 from postgres import until
+from wsgi_apps import PIECE, PIECES
 
 REQUEST_TIMEOUT_S = 2
 THREADS = 2
@@ -238,6 +239,8 @@ def _link(entry: Path) -> str:
 def test_what_slow_clients_have_sent_has_a_bound(environ: dict[str, str], tmp_path: Path) -> None:
     settings = {"WEB_CONCURRENCY": "1", "MAX_CONTENT_LENGTH": str(4 << 20)}
     with run_service({**environ, **settings}, tmp_path) as service, ExitStack() as stack:
+        small = connect(service, stack)
+        small.sendall(POST.encode() + b"Content-Length: %d\r\n\r\n" % len(BODY) + BODY[:-1])
         clients = []
         for _ in range(8):
             client = connect(service, stack)
@@ -250,8 +253,53 @@ def test_what_slow_clients_have_sent_has_a_bound(environ: dict[str, str], tmp_pa
         for client in clients:
             client.settimeout(0.2)
             with suppress(TimeoutError):
-                refused += client.recv(65536).startswith(b"HTTP/1.1 503 ")
+                answer = client.recv(65536)
+                refused += answer.startswith(b"HTTP/1.1 503 ") and b"Retry-After: 1" in answer
         assert 1 <= refused <= 4
+        # One that takes little is not the one to go.
+        small.sendall(BODY[-1:])
+        assert small.recv(65536).startswith(b"HTTP/1.1 201 ")
+
+
+@pytest.fixture
+def other_service(environ: dict[str, str], tmp_path: Path) -> Iterator[Service]:
+    """Another application than the service, with one thread to be held up."""
+    settings = {"WEB_CONCURRENCY": "1", "WEB_THREADS": "1", "WEB_RESPONSE_TIMEOUT_S": str(REQUEST_TIMEOUT_S)}
+    wrapper = ["env", f"PYTHONPATH={Path(__file__).parent}:{Path(__file__).parents[1] / 'src'}"]
+    with run_service({**environ, **settings}, tmp_path, wrapper, "wsgi_apps:create()") as service:
+        yield service
+
+
+def test_an_answer_larger_than_what_is_kept(other_service: Service) -> None:
+    assert len(other_service.get("/").content) == len(PIECE) * PIECES
+    with ExitStack() as stack:
+        client = connect(other_service, stack)
+        client.sendall(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+        # Its thread waits for the client, for as long as an answer may take.
+        started = time.monotonic()
+        assert len(other_service.get("/").content) == len(PIECE) * PIECES
+        assert time.monotonic() - started < REQUEST_TIMEOUT_S + 2
+        rest = 0
+        with suppress(ConnectionResetError):
+            while piece := client.recv(1 << 20):
+                rest += len(piece)
+        assert rest < len(PIECE) * PIECES
+
+
+def test_an_application_that_fails(other_service: Service) -> None:
+    response = other_service.get("/fails")
+    assert response.status_code == 500
+    assert response.headers["Content-Type"] == "application/problem+json"
+    assert "secret" not in response.text
+    assert response.json()["request_id"] in other_service.log.read_text()
+    with ExitStack() as stack:
+        client = connect(other_service, stack)
+        client.sendall(b"GET /breaks HTTP/1.1\r\nHost: a\r\n\r\n")
+        answer = b"".join(iter(lambda: client.recv(1 << 20), b""))
+    # The client can tell that it is not whole, and is not told twice.
+    assert answer.count(b"HTTP/1.1") == 1
+    assert len(answer) < 2 * len(PIECE)
+    assert len(other_service.get("/").content) == len(PIECE) * PIECES
 
 
 def test_a_stop_waits_for_a_slow_client(environ: dict[str, str], tmp_path: Path) -> None:

@@ -204,16 +204,17 @@ class Worker(BaseWorker):  # type: ignore[misc]
         self._open -= 1
 
     def _account(self, connection: Connection) -> None:
-        """Keep count of the memory that slow clients take, and end one with which it is too much."""
+        """Keep count of the memory that slow clients take, and end the one that takes most where it is too much."""
         self._held += connection.held - self._waiting[connection]
         self._waiting[connection] = connection.held
-        if self._held <= BUFFER_BYTES + self.limits.body_bytes or connection.state is State.CLOSING:
+        if self._held <= BUFFER_BYTES + self.limits.body_bytes:
             return
         self.log.warning("%d bytes wait for slow clients", self._held)
-        if connection.state is State.RECEIVING:
-            self._refuse(connection, BufferFullError())
+        largest = max(self._waiting, key=lambda waiting: self._waiting[waiting])
+        if largest.state is State.RECEIVING:
+            self._refuse(largest, BufferFullError())
         else:
-            self._drop(connection)
+            self._drop(largest)
 
     def _on_ready(self, connection: Connection) -> None:
         try:
