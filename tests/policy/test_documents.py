@@ -90,7 +90,7 @@ def names() -> set[str]:
     """All names that stand anywhere but in documents and in their tests."""
     found: set[str] = set()
     for file in FILES:
-        if file and not re.search(r"\.(md|png|sum)$|(^|/)requirements[^/]*\.txt$", file) and (ROOT / file).is_file():
+        if file and not re.search(r"\.(md|png|gz|sum)$|(^|/)requirements[^/]*\.txt$", file) and (ROOT / file).is_file():
             found |= set(re.findall(r"[A-Za-z_][A-Za-z0-9_]*", (ROOT / file).read_text()))
     return found
 
