@@ -16,6 +16,8 @@ import kubernetes
 import pytest
 from conftest import ROOT, Stack, until
 
+from stack.minikube import secrets
+
 Kubectl = Callable[..., str]
 
 # Which Secrets a pod's processes have in their environment, as its containers are given them.
@@ -145,3 +147,21 @@ def test_etcd(stack: Stack, kubectl: Kubectl, patterns: Path, tmp_path: Path) ->
     began = stack.resource("Namespace").get(name="kube-system").metadata.creationTimestamp
     if key.st_mtime <= datetime.datetime.fromisoformat(began).timestamp():
         assert not written(patterns.read_text())
+
+
+def test_etcd_alone_tells_every_secret(stack: Stack) -> None:
+    """What a run reads them from where the API server does not come up: its files, and the key."""
+    if stack.settings["minikube_provider"] != "offline":
+        pytest.skip("only the offline build keeps etcd on this machine")
+    cluster = Path("/var/lib/minikube")
+
+    def is_the_same() -> bool:
+        found, uid, lost = secrets.from_etcd(cluster / "etcd" / "member", cluster / "certs" / "encryption.yaml")
+        live = [item.to_dict() for item in stack.resource("Secret").get().items]
+        assert secrets.to_keep(found, stack.namespace) == secrets.to_keep(live, stack.namespace)
+        assert uid == stack.resource("Namespace").get(name="kube-system").metadata.uid
+        return lost == []
+
+    assert stack.secret_values()
+    # etcd writes the file while it is read.
+    until(is_the_same, 30)
