@@ -21,7 +21,7 @@ import yaml
 ROOT = Path(__file__).parents[2]
 LIST = Path(__file__).with_name("words.txt")
 # Pictures, locks, and what others have written.
-NO_TEXT = re.compile(r"\.(png|gz|svg|sum|lock)$|/static/|(^|/)requirements[^/]*\.txt$")
+NO_TEXT = re.compile(r"\.(png|svg|sum|lock)$|/static/|(^|/)requirements[^/]*\.txt$")
 
 # A line number, and what is written there.
 Text = tuple[int, str]

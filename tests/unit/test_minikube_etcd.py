@@ -1,6 +1,6 @@
 """Secrets are read from etcd's files, whole or damaged, and kept where nobody else reads them.
 
-``files/etcd.db.gz`` was written by bbolt 1.5.0, its values by the encoders of Kubernetes and by NaCl's secretbox: 180
+``files/etcd.db.gz.b64`` was written by bbolt 1.5.0, its values by the encoders of Kubernetes and by NaCl's secretbox: 180
 events in several pages, a Secret that was replaced, one that was deleted, one of 12 kB, one that no key reads any more.
 """
 
@@ -18,7 +18,7 @@ import pytest
 
 from stack.minikube import etcd, secrets
 
-DATABASE = gzip.decompress((Path(__file__).parent / "files" / "etcd.db.gz").read_bytes())
+DATABASE = gzip.decompress(base64.b64decode((Path(__file__).parent / "files" / "etcd.db.gz.b64").read_text()))
 PAGE = 4096
 NAMES = {"by-hand", "large", "postgres-secret", "tls-secret", "token"}
 KEY = """
