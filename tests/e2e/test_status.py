@@ -158,9 +158,8 @@ def test_no_connection_is_left(stack: Stack, kubectl: Kubectl, all_connections: 
     assert stack.answers()
     screen = status(status_format="json")
     assert screen.code == 2
-    (problem,) = screen.urgent
-    said = re.fullmatch(r"(\d+) of (\d+) connections of the database are in use", problem["what"])
-    assert said
+    pattern = r"(\d+) of (\d+) connections of the database are in use"
+    [(problem, said)] = [(found, said) for found in screen.urgent if (said := re.fullmatch(pattern, found["what"]))]
     # One that has just ended may be free.
     assert int(said[1]) >= int(said[2]) - 3
     assert "flask_app" in kubectl(problem["command"].removeprefix("kubectl "))
@@ -218,6 +217,8 @@ def test_what_users_meet(healthy: Screen, stack: Stack) -> None:
         f"{stack.app_url}/api/data": 200,
         f"{stack.pgadmin_url}/login": 200,
     }
+    # The logins of pgAdmin and the service were tried, and got in.
+    assert healthy.document["connections"] == {"pgadmin": "", "flask-app": ""}
     lines = status().text.splitlines()
     assert lines[3].startswith(f"USERS at {front['address']}:{front['port']}")
     assert lines[4].startswith(f"{stack.app_url}/readyz")
@@ -248,7 +249,7 @@ def test_a_console_that_is_gone(stack: Stack, site: Callable[..., Run]) -> None:
     assert run.code == 2
     output = " ".join(run.output.split())
     assert "The stack does not answer its users after 2 s" in output
-    assert re.search(rf"{re.escape(stack.pgadmin_url)}/login +it answers (404|502|503)", output), output[-3000:]
+    assert re.search(rf"{re.escape(stack.pgadmin_url)}/login +it answers \d+", output), output[-3000:]
     assert re.search(rf"{re.escape(stack.app_url)}/readyz +200, \d+ ms", output), output[-3000:]
 
 
@@ -286,7 +287,7 @@ def test_a_route_that_leads_nowhere(stack: Stack, site: Callable[..., Run]) -> N
     run = site("--tags", "pgadmin,postgres", front_door_timeout=2)
     assert run.code == 2
     output = " ".join(run.output.split())
-    assert re.search(rf"{re.escape(stack.app_url)}/api/data +it answers (404|503)", output), output[-3000:]
+    assert re.search(rf"{re.escape(stack.app_url)}/api/data +it answers \d+", output), output[-3000:]
     # A run that brings it back ends with what it saw.
     output = " ".join(site("--tags", "flask_app").succeeded().output.split())
     assert re.search(rf"{re.escape(stack.app_url)}/api/data +200, \d+ ms", output), output[-3000:]

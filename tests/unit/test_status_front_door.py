@@ -211,9 +211,9 @@ def issued(name: str, issuer: Issued | None = None, begins: float = -1, ends: fl
         )
         .not_valid_before(now + datetime.timedelta(days=begins))
         .not_valid_after(now + datetime.timedelta(days=ends))
-        .add_extension(x509.BasicConstraints(issuer is None, None), critical=True)
+        .add_extension(x509.BasicConstraints("." not in name, None), critical=True)
     )
-    if issuer:
+    if "." in name:
         builder = builder.add_extension(x509.SubjectAlternativeName([x509.DNSName(name)]), critical=False)
     return Issued(builder.sign((issuer or Issued(None, key)).key, hashes.SHA256()), key)  # type: ignore[arg-type]
 
@@ -241,8 +241,8 @@ def authority() -> Issued:
 @pytest.fixture
 def server(request: pytest.FixtureRequest, authority: Issued, tmp_path: Path) -> Iterator[int]:
     """The port of a server with a certificate made of the parameter's arguments."""
-    arguments = getattr(request, "param", {})
-    shown = issued(arguments.get("name", STRICT.host), authority, arguments.get("begins", -1), arguments.get("ends", 1))
+    arguments = {"issuer": authority, **getattr(request, "param", {})}
+    shown = issued(arguments.pop("name", STRICT.host), **arguments)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(shown.save(tmp_path))
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Page) as found:
@@ -288,6 +288,7 @@ def test_a_certificate_of_somebody_whom_nobody_trusts(server: int) -> None:
     assert front_door.wrong(answer).startswith("its certificate does not count: unable to get local issuer certificate")
 
 
+@pytest.mark.parametrize("server", [{}, {"issuer": None}], indirect=True, ids=["of-a-company", "self-signed"])
 def test_the_certificate_that_the_stack_was_given_is_known_as_such(authority: Issued, server: int) -> None:
     """An issuer that this machine does not know, as a company has one; any other certificate of it is none."""
     pem = ssl.get_server_certificate(("127.0.0.1", server))
@@ -296,8 +297,13 @@ def test_the_certificate_that_the_stack_was_given_is_known_as_such(authority: Is
     assert (answer.status, answer.pinned) == (200, True)
     other = front_door.trust("", {"tls.crt": issued(STRICT.host, authority).pem})
     assert front_door.ask(STRICT, HERE, other, port=server).failure == "certificate"
-    # One of the stack's own authority gets no such grace.
-    assert front_door.trust(authority.pem, {"tls.crt": pem}).shown == ""
+
+
+def test_a_certificate_of_the_stack_itself_gets_no_such_grace(authority: Issued) -> None:
+    own = issued(STRICT.host, authority).pem
+    assert front_door.trust(authority.pem, {"tls.crt": own}).shown == ""
+    assert front_door.trust("", {"tls.crt": own}).shown == own
+    assert front_door.trust("", {"tls.crt": "none"}).shown == ""
 
 
 def test_a_port_where_nobody_listens(authority: Issued) -> None:

@@ -197,13 +197,18 @@ def trust(published: str, secret: Mapping[str, str]) -> Trust:
         secret: The values of the Secret that the ingress shows: ``tls.crt``, and ``ca.crt`` where it has one.
     """
     authorities, shown = "\n".join([published, secret.get("ca.crt", "")]), secret.get("tls.crt", "")
+    issuers = [found.subject for found in _certificates(authorities)]
+    certificates = _certificates(shown)
+    foreign = bool(certificates) and certificates[0].issuer not in issuers
+    return Trust(authorities, shown if foreign else "")
+
+
+def _certificates(pem: str) -> list[x509.Certificate]:
+    """The certificates of a PEM, none where it has none."""
     try:
-        issuers = [found.subject for found in x509.load_pem_x509_certificates(authorities.encode())]
-        if x509.load_pem_x509_certificate(shown.encode()).issuer in issuers:
-            shown = ""
+        return x509.load_pem_x509_certificates(pem.encode())
     except ValueError:
-        shown = ""
-    return Trust(authorities, shown)
+        return []
 
 
 def context(trusted: Trust, *, pinned: bool) -> ssl.SSLContext:
