@@ -368,6 +368,7 @@ AREAS = {
         "docs",
         "kubectl",
         "one_tag",
+        "parameters",
         "image",
     ],
     "faults": ["faults", "drill"],
