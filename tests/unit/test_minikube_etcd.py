@@ -1,7 +1,7 @@
 """Secrets are read from etcd's files, whole or damaged, and kept where nobody else reads them.
 
-``files/etcd.db.gz.b64`` was written by bbolt 1.5.0, its values by the encoders of Kubernetes and by NaCl's secretbox: 180
-events in several pages, a Secret that was replaced, one that was deleted, one of 12 kB, one that no key reads any more.
+``files/etcd.db.gz.b64`` was written by bbolt 1.5.0, its values by the encoders of Kubernetes and by NaCl's secretbox.
+It has 180 events in several pages, a Secret that was replaced, one that was deleted, one of 12 kB, one without its key.
 """
 
 from __future__ import annotations
