@@ -359,6 +359,7 @@ AREAS = {
     "api": ["api", "fuzz", "rollout", "own_app", "autoscaling"],
     "backup": ["backup", "bucket"],
     "deploy": [
+        "parameters",
         "runs",
         "refused",
         "help",
