@@ -415,8 +415,8 @@ def shared_memory_mib(values: Mapping[str, str]) -> int:
     return int(buffers + wal + rest + size("min_dynamic_shared_memory"))
 
 
-# Patroni and PostgreSQL's processes take this beside shared memory until they serve, in MiB.
-PROCESSES_MIB = 64
+# What Patroni and PostgreSQL's processes take beside shared memory with few connections, in MiB.
+PROCESSES_MIB = 80
 
 
 def too_much_memory(shared_buffers: str, needed_mib: int, limit_mib: int) -> list[str]:
