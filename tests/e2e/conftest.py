@@ -359,7 +359,6 @@ AREAS = {
     "api": ["api", "fuzz", "rollout", "own_app", "autoscaling"],
     "backup": ["backup", "bucket"],
     "deploy": [
-        "parameters",
         "runs",
         "refused",
         "help",
