@@ -7,11 +7,13 @@ that a real one meets, by its own words, and empties etcd's folder as ``kubeadm 
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import stat
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -180,6 +182,24 @@ def test_a_copy_that_was_not_finished_counts_for_nothing(cluster: Cluster) -> No
     cluster.start(cluster.files)
     assert cluster.content == "old"
     assert is_clean(cluster)
+
+
+def test_a_file_that_goes_while_it_is_copied(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    """etcd may run while another part of the cluster is down, and begins a new log when one is full."""
+    passing = cluster.files.etcd / "member" / "0.tmp"
+    passing.symlink_to("nowhere")
+    copytree, calls = shutil.copytree, []
+
+    def copy(*arguments: Any, **options: Any) -> Any:
+        calls.append(arguments)
+        if len(calls) == 2:
+            passing.unlink()
+        return copytree(*arguments, **options)
+
+    monkeypatch.setattr(shutil, "copytree", copy)
+    cluster.files.keep()
+    assert len(calls) == 2
+    assert (cluster.files.copy / "member" / "db").read_text() == "old"
 
 
 def test_a_copy_of_an_earlier_time_is_made_anew(cluster: Cluster) -> None:

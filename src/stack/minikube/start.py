@@ -17,6 +17,7 @@ from pathlib import Path
 # Runs a command, shows its output as it comes, and returns the exit code and the lines.
 Call = Callable[[Sequence[str]], tuple[int, list[str]]]
 ATTEMPTS = 2
+COPIES = 3
 # What minikube says before it resets a cluster.
 RESET = re.compile(r"will reset cluster|initialization failed, will try again")
 
@@ -70,12 +71,23 @@ class Files:
         self.kept.mkdir(mode=0o700, parents=True, exist_ok=True)
         self.kept.chmod(0o700)
         part = self.kept / "etcd.part"
-        shutil.rmtree(part, ignore_errors=True)
         (self.etcd / self.MARK).write_text(uuid.uuid4().hex)
-        shutil.copytree(self.etcd, part)
+        self._copy_to(part)
         if self.key.exists():
             shutil.copy2(self.key, part / self.key.name)
         part.rename(self.copy)
+
+    def _copy_to(self, folder: Path) -> None:
+        """Copy etcd's folder; where etcd runs, files may come and go meanwhile."""
+        for attempt in range(COPIES):
+            shutil.rmtree(folder, ignore_errors=True)
+            try:
+                shutil.copytree(self.etcd, folder)
+            except shutil.Error:
+                if attempt == COPIES - 1:
+                    raise
+            else:
+                return
 
     def are_lost(self) -> bool:
         """Whether there is a copy, and what it was copied from is no longer there."""
