@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -59,7 +60,15 @@ def output(tmp_path_factory: pytest.TempPathFactory) -> str:
     (folder / "hosts.yml").write_text(f"all:\n  hosts:\n{hosts}")
     (folder / "play.yml").write_text(yaml.safe_dump(PLAYBOOK))
     result = subprocess.run(
-        ["ansible-playbook", "-vvvv", "--forks", "4", "-i", str(folder / "hosts.yml"), str(folder / "play.yml")],
+        [
+            str(Path(sys.executable).with_name("ansible-playbook")),
+            "-vvvv",
+            "--forks",
+            "4",
+            "-i",
+            str(folder / "hosts.yml"),
+            str(folder / "play.yml"),
+        ],
         cwd=ROOT,
         env={**os.environ, "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"), "ANSIBLE_FORCE_COLOR": "0"},
         capture_output=True,
@@ -105,7 +114,15 @@ def handed_on(tmp_path: Path) -> Callable[[str], subprocess.CompletedProcess[str
             (tmp_path / "vars.yml").write_text(text[1:])
             text = f"@{tmp_path / 'vars.yml'}"
         return subprocess.run(
-            ["ansible-playbook", "-vvvv", "-i", "localhost,", str(tmp_path / "play.yml"), "-e", text],
+            [
+                str(Path(sys.executable).with_name("ansible-playbook")),
+                "-vvvv",
+                "-i",
+                "localhost,",
+                str(tmp_path / "play.yml"),
+                "-e",
+                text,
+            ],
             cwd=ROOT,
             env={**os.environ, "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"), "ANSIBLE_FORCE_COLOR": "0"},
             capture_output=True,
