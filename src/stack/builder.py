@@ -340,14 +340,9 @@ class Builder:
         """Remove a folder in a process that nobody waits for: Go's caches are some 100,000 files, and take minutes."""
         aside = Path(tempfile.mkdtemp(prefix="work-", dir=self.cache))
         folder.rename(aside / "removed")
-        # Go's module cache is read-only on purpose.
-        subprocess.Popen(
-            ["sh", "-c", 'chmod -R u+w "$0"; exec rm -rf "$0"', str(aside)],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
-        )
+        # Go's module cache is read-only on purpose. The shell ends at once, so that no process is left to be waited for.
+        remove = '{ chmod -R u+w "$0"; rm -rf "$0"; } < /dev/null > /dev/null 2>&1 &'
+        subprocess.run(["sh", "-c", remove, str(aside)], check=True, start_new_session=True)
 
 
 def steps(plan: list[Artifact]) -> Iterator[tuple[str, Artifact]]:

@@ -37,7 +37,6 @@ CASES: dict[str, list[tuple[str, list[Any], list[Any]]]] = {
             ["4711", "true", "1e3", "shop", "a" * 63],
             ["Not_A_Name", "", "a" * 64, "a.b", "default", "kube-system", "kube-x", "-a", 4711],
         ),
-        ("namespace_context", ["minikube"], [""]),
         ("namespace_api_server", [[{"ipBlock": {"cidr": "0.0.0.0/0"}}]], [[{}], [{"ipBlock": {"cidr": "10.0.0.1"}}]]),
         ("namespace_api_server_ports", [[443]], [[0], [65536]]),
         ("namespace_bucket_ports", [[9000]], [[-1]]),
@@ -250,6 +249,13 @@ def test_all_that_is_wrong_is_said_at_once() -> None:
 def test_the_name_that_people_set_is_said() -> None:
     said = complaints("flask_app", given("flask_app", flask_app_host="203.0.113.7"))["flask_app_host"]
     assert said.startswith("flask_app_host (stack_app_host) is 203.0.113.7: ")
+
+
+def test_a_kubeconfig_without_a_current_context_is_named() -> None:
+    settings = given("namespace", namespace_kubeconfig="/nonexistent/config", namespace_context="")
+    said = complaints("namespace", settings)["namespace_kubeconfig"]
+    assert said.startswith("namespace_kubeconfig (stack_kubeconfig) is /nonexistent/config: it takes a file")
+    assert complaints("namespace", {**settings, "namespace_context": "minikube"}) == {}
 
 
 def test_autoscaling_needs_room() -> None:

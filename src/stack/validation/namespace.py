@@ -7,7 +7,7 @@ from typing import Any
 from stack.validation import Problem, Settings, dns, kubernetes
 from stack.validation.rules import Rule, check, each
 
-ALIASES = {"namespace_name": "stack_namespace", "namespace_context": "stack_context"}
+ALIASES = {"namespace_name": "stack_namespace"}
 # The policy that denies everything; the others bear the names of the pods.
 DEFAULT_POLICY = "default-deny"
 
@@ -19,11 +19,6 @@ def name(value: Any) -> str | None:
     if value == "default" or value.startswith("kube-"):
         return "it takes a namespace of the stack's own: its network policies would cut off what else is in this one"
     return wanted + ", such as flask-postgres" if (wanted := dns.label(value)) else None
-
-
-def context(value: Any) -> str | None:
-    wanted = "it takes a context of the file stack_kubeconfig; where none is set, that file has to name its current one"
-    return None if isinstance(value, str) and value else wanted
 
 
 def flows(value: Any) -> str | None:
@@ -55,7 +50,6 @@ def is_end(value: Any) -> bool:
 
 RULES: dict[str, Rule] = {
     "namespace_name": name,
-    "namespace_context": context,
     "namespace_ingress": kubernetes.peers,
     "namespace_monitoring": kubernetes.peers,
     "namespace_dns": kubernetes.peers,
@@ -69,4 +63,9 @@ RULES: dict[str, Rule] = {
 
 def problems(settings: Settings) -> list[Problem]:
     """Everything that is wrong with the settings."""
-    return list(check(settings, RULES, ALIASES))
+    found = list(check(settings, RULES, ALIASES))
+    # The context is that of the file, unless it is set.
+    if not settings.get("namespace_context"):
+        wanted = "it takes a file that can be read and has a current context, or set stack_context as well"
+        found.append(Problem("namespace_kubeconfig (stack_kubeconfig)", wanted, settings.get("namespace_kubeconfig")))
+    return found
