@@ -340,7 +340,7 @@ class Builder:
         """Remove a folder in a process that nobody waits for: Go's caches are some 100,000 files, and take minutes."""
         aside = Path(tempfile.mkdtemp(prefix="work-", dir=self.cache))
         folder.rename(aside / "removed")
-        # Go's module cache is read-only on purpose. The shell ends at once, so that no process is left to be waited for.
+        # Go's module cache is read-only on purpose. The shell ends at once, so no process is left to be waited for.
         remove = '{ chmod -R u+w "$0"; rm -rf "$0"; } < /dev/null > /dev/null 2>&1 &'
         subprocess.run(["sh", "-c", remove, str(aside)], check=True, start_new_session=True)
 
