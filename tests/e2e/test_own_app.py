@@ -12,8 +12,6 @@ import requests
 import yaml
 from conftest import ROOT, Run, Stack, until
 
-pytestmark = pytest.mark.beside
-
 Site = Callable[..., Run]
 Kubectl = Callable[..., str]
 
