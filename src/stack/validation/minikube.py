@@ -9,6 +9,12 @@ from stack.minikube.arguments import LEAST_CPUS, LEAST_MEMORY_MB, is_enough_memo
 from stack.minikube.machine import TOOLS
 from stack.validation import Problem, Settings
 
+ALIASES = {
+    "minikube_ingress_class": "stack_ingress_class",
+    "minikube_namespace": "stack_namespace",
+    "minikube_profile": "stack_context",
+}
+
 
 def problems(settings: Settings) -> list[Problem]:
     """All that keeps a cluster from being started, at once.
