@@ -37,10 +37,12 @@ def test_a_second_run_changes_nothing(second_run: Run) -> None:
 
 
 def test_a_run_says_where_everything_is(second_run: Run, stack: Stack) -> None:
-    summary = second_run.output[second_run.output.rindex("Say where everything is") :]
+    summary = second_run.output[second_run.output.rindex("Show what users see, and where everything is") :]
     for text in (stack.app_url, stack.pgadmin_url, str(stack.ca_file)):
         assert text in summary
     assert re.search(rf"\d+\.\d+\.\d+\.\d+ {stack.settings['stack_app_host']}", summary)
+    for url in (f"{stack.app_url}/readyz", f"{stack.pgadmin_url}/login"):
+        assert re.search(rf"{re.escape(url)} +200, \d+ ms", summary)
 
 
 def test_the_commands_that_show_passwords_work(second_run: Run, stack: Stack, kubectl: Kubectl) -> None:
