@@ -128,7 +128,11 @@ def state() -> dict[str, Any]:
             {
                 "claim": "data-postgres-0", "phase": "Bound", "size": "1Gi", "filesystem_bytes": 100, "used_bytes": 20,
                 "fill": 0.2, "mounted_by": "postgres-0",
-            }
+            },
+            {
+                "claim": "pgadmin-data", "phase": "Bound", "size": "1Gi", "filesystem_bytes": 100, "used_bytes": 20,
+                "fill": 0.2, "mounted_by": "pgadmin-0",
+            },
         ],
         "requests": {
             "total": 100, "errors": 0, "error_share": 0.0, "seconds": 1.0, "per_second": 1.0, "errors_now": 0,
@@ -171,6 +175,7 @@ URGENT = [
     (put("front_door", "answers", 1, status=404, wrong="it answers 404"), "users get no answer of https://pgadmin.example.com/login at 192.0.2.7: it answers 404"),
     # What runs.
     (lambda state: state["workloads"].pop(0), "there is no deployment/flask-app"),
+    (lambda state: state["workloads"].pop(1), "there is no deployment/pgadmin"),
     (put("workloads", 1, wanted=0, ready=0), "deployment/pgadmin is scaled to 0"),
     (put("workloads", 0, ready=1), "deployment/flask-app: 1 of 2 pods are ready"),
     (put(services_without_pods=["postgres"]), "service postgres leads to none of the pods that are ready"),
@@ -216,6 +221,7 @@ URGENT = [
     (put(alerts=[{"name": "NoPrimary", "severity": "critical", "since": "2026-03-01T11:00:00Z", "summary": "none", "command": None}]), "alert NoPrimary since 11:00 UTC: none"),
 ]  # fmt: skip
 NOTICES = [
+    (lambda state: (state["workloads"].pop(1), state["volumes"].pop(1)), "deployment/pgadmin was not deployed"),
     (put("workloads", 0, updated=1), "deployment/flask-app is being rolled out"),
     (put("workloads", 0, paused=True), "deployment/flask-app is paused: no change is rolled out"),
     (put("nodes", 0, cordoned=True), "node one is cordoned: no pod starts on it"),

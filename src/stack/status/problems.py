@@ -19,6 +19,9 @@ SERVICES = ("flask-app", "pgadmin", "postgres", "postgres-backup", "postgres-poo
 
 State = dict[str, Any]
 
+# Who deploys some parts alone has no use for these; a volume tells one that has gone from one that never was.
+OWN_CLAIMS = {"deployment/pgadmin": "pgadmin-data", "statefulset/prometheus": "data-prometheus-0"}
+
 
 class Judge:
     """Finds what is wrong, the part that others depend on first."""
@@ -89,8 +92,13 @@ class Judge:
 
     def workloads(self) -> Iterator[dict[str, Any]]:
         there = {workload["name"] for workload in self.state["workloads"]}
+        claims = {volume["claim"] for volume in self.state["volumes"] or []}
         for name in self.wanted:
-            if name not in there:
+            if name in there:
+                continue
+            if name in OWN_CLAIMS and OWN_CLAIMS[name] not in claims:
+                yield notice(f"{name} was not deployed", self.deploy)
+            else:
                 yield problem(f"there is no {name}", self.deploy)
         pods = {pod["name"]: pod for pod in self.state["pods"]}
         for workload in self.state["workloads"]:
