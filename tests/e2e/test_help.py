@@ -164,6 +164,7 @@ class TestMachine:
         assert "this user may not use Docker: add it to the group docker" in said(run)
 
 
+@pytest.mark.beside
 class TestClusterThatDoesNotStart:
     """Its volumes lie in its node. The installed minikube is a stand-in that fails and notes how it is called."""
 
