@@ -58,7 +58,7 @@ def test_rows_are_restored_to_a_moment(stack: Stack, play: Site, site: Site, sql
     break_off_a_restore(stack, moment)
     refused = site("--tags", "postgres")
     assert refused.code != 0
-    assert "was broken off: run it again" in " ".join(refused.output.split())
+    assert "was broken off; run it again" in " ".join(refused.output.split())
     run = play("restore", restore_time=moment).succeeded()
     assert sql(CHECKSUM) == wanted
     for identifier, name in rows.items():
