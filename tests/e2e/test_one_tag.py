@@ -128,15 +128,15 @@ LEFT_BEHIND: list[tuple[str, dict[str, Any], str]] = [
 ]
 
 
-@pytest.mark.parametrize(("arguments", "settings", "remedy"), LEFT_BEHIND)
+@pytest.mark.parametrize(("arguments", "changed", "remedy"), LEFT_BEHIND)
 def test_a_tag_that_would_leave_somebody_behind_is_refused(
-    site: Site, stack: Stack, arguments: str, settings: dict[str, Any], remedy: str
+    site: Site, stack: Stack, arguments: str, changed: dict[str, Any], remedy: str
 ) -> None:
-    (named,) = settings
+    (named,) = changed
     if named == "monitoring_ingress_targets" and not stack.settings["monitoring_ingress_targets"]:
         pytest.skip("Prometheus does not read the ingress controller here")
     before = stack.versions()
-    run = site(*arguments.split(), **settings)
+    run = site(*arguments.split(), **changed)
     assert run.code == 2, run.output[-3000:]
     said = re.sub(r"\s+", " ", run.output)
     assert named in said

@@ -203,8 +203,8 @@ def test_a_rotation_that_broke_off_ends_no_login_in_use(
     assert site(playbook="playbooks/rotate.yml", **broken).code == 2
     assert stack.secret("flask-app-db")["DB_USER"] != former["DB_USER"]
 
-    # A run that finds the service left behind and fails to roll it out as well, and connections that are made after it.
-    assert site("--tags", "postgres", **{name: broken[name] for name in broken if name != "rotate"}).code == 2
+    # A run that leaves the service as it is, and connections that are made after it.
+    site("--tags", "postgres").succeeded()
     sql(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = '{former['DB_USER']}'")
     written = writer.written
     until(lambda: writer.written > written + 2 * PER_SECOND, 30, "the service does not get in any more")
