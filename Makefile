@@ -16,7 +16,8 @@ ROLES := postgres $(filter-out default postgres shared,$(notdir $(wildcard molec
 override ARGS := $(value ARGS)
 override WHAT := $(or $(value WHAT),all)
 override INVENTORY := $(or $(value INVENTORY),inventory/minikube)
-export ARGS WHAT INVENTORY
+override NODES := $(or $(value NODES),1)
+export ARGS WHAT INVENTORY NODES
 # Runs a command with ARGS added to its arguments.
 RUN := python3 -m stack.run
 PLAYBOOK := $(RUN) ansible-playbook -i "$$INVENTORY"
@@ -37,11 +38,11 @@ endif
 unexport PYTHONDONTWRITEBYTECODE
 export ANSIBLE_FORCE_COLOR ?= $(if $(MAKE_TERMOUT),1,0)
 
-.PHONY: help deploy destroy status logs psql report backup restore rotate drill sbom test lint test-unit test-policy test-app test-roles test-e2e test-issuer fuzz bench dashboards docs
+.PHONY: help deploy destroy status logs psql report backup restore rotate drill sbom test lint test-unit test-policy test-app test-roles test-e2e test-issuer docker-minikube docker-minikube-down fuzz bench dashboards docs
 help: ## List these commands
 	@echo "Usage: make COMMAND [INVENTORY=inventory/minikube] [ARGS='-e setting=value']"
 	@awk -F':.*## ' '/^##@ / {printf "\n%s\n", substr($$0, 5)} \
-	  /^[a-z0-9-]+%?:.*## / {sub("%", "NAME", $$1); printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	  /^[a-z0-9-]+%?:.*## / {sub("%", "NAME", $$1); printf "  make %-20s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 # The last line of a failed installation, below the message of Python, pip or uv.
 UNINSTALLED := { echo "make: the Python packages could not be installed, for the reason above: PyPI, or the index in PIP_INDEX_URL and UV_DEFAULT_INDEX, must be reachable (by a proxy: HTTPS_PROXY), and the disk have 1 GB free" >&2; exit 1; }
@@ -208,6 +209,12 @@ endif
 
 test-issuer: $(VENV)/dev.stamp $(VENV)/tools.stamp ## Test certificates from cert-manager, after building its controllers
 	@BUILD_CERT_MANAGER=1 $(RUN) pytest -s tests/e2e/test_issuer.py
+
+docker-minikube: $(VENV)/dev.stamp ## Start a Minikube with the Docker driver beside all others, as root (NODES=1)
+	@python -m stack.docker_minikube up --nodes="$$NODES"
+
+docker-minikube-down: $(VENV)/dev.stamp ## Remove it; what was built for it is kept
+	@python -m stack.docker_minikube down
 
 fuzz: $(VENV)/dev.stamp $(VENV_APP)/dev.stamp ## Send 10,000 generated requests to the running service
 	@FUZZ_EXAMPLES=2000 $(RUN) pytest -s tests/e2e/test_fuzz.py

@@ -19,7 +19,7 @@ PACKAGES = {
     # No program, but its module has the definitions of its kinds.
     "gateway-api": "sigs.k8s.io/gateway-api/pkg/consts",
     # No program either: its module has what the image of minikube's nodes is made of.
-    "kicbase": "k8s.io/minikube/pkg/version",
+    "minikube-node": "k8s.io/minikube/pkg/version",
     "kube-score": "github.com/zegl/kube-score/cmd/kube-score",
     "vegeta": "github.com/tsenart/vegeta/v12",
     "versitygw": "github.com/versity/versitygw/cmd/versitygw",
@@ -27,12 +27,12 @@ PACKAGES = {
 OFFLINE = ROOT / "roles" / "offline" / "files"
 # Folders with another go.mod than the tool's own: Gateway API is as the offline cluster's Traefik knows it, the nodes'
 # image as its minikube does.
-MODULES = {"gateway-api": OFFLINE / "go" / "traefik", "kicbase": OFFLINE / "go" / "minikube"}
+MODULES = {"gateway-api": OFFLINE / "go" / "traefik", "minikube-node": OFFLINE / "go" / "minikube"}
 # Folders of modules, as Go's module cache names them, that are kept beside the program.
 KEPT = {
     "cert-manager": "github.com/cert-manager/cert-manager@v1.21.2/deploy/crds",
     "gateway-api": "sigs.k8s.io/gateway-api@v1.5.1/config/crd/standard",
-    "kicbase": "k8s.io/minikube@v1.38.1/deploy/kicbase",
+    "minikube-node": "k8s.io/minikube@v1.38.1/deploy/kicbase",
 }
 # The toolchain of the offline cluster, which is not kept.
 TOOLCHAIN = {

@@ -3,44 +3,28 @@
 from __future__ import annotations
 
 import argparse
-import hashlib
 import os
 import shutil
 import subprocess
 import sys
-import tempfile
 from pathlib import Path
 
 import docker
 import yaml
 
-from stack import gotools
-from stack.builder import Artifact, Builder, BuildError, steps
+from stack.builder import BuildError
 
+from . import nodes
 from .engine import Engine
+from .nodes import ROOT, SERVICE_RANGE, artifact
 
-ROOT = Path(__file__).parents[3]
 HERE = Path(__file__).parent
-CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "flask-postgres-stack"
-OWN = CACHE / "docker-minikube"
+# Outside of the cache of the offline build: a minikube in that counts as the offline build's own.
+STATE = Path("/var/lib/flask-postgres-stack-docker")
 RUN = Path("/run/flask-postgres-stack-docker")
 PROFILE = "stack-docker"
-CONTEXT = ROOT / "images" / "kicbase"
 POD_RANGE = "10.245.0.0/16"
-SERVICE_RANGE = "10.112.0.0/16"
-# What a node needs to start, beside what its image brings; by the names of the offline build's artifacts.
-IMAGES = (
-    "registry.k8s.io-kube-apiserver", "registry.k8s.io-kube-controller-manager", "registry.k8s.io-kube-scheduler",
-    "registry.k8s.io-kube-proxy", "registry.k8s.io-etcd", "registry.k8s.io-coredns-coredns", "registry.k8s.io-pause",
-    "gcr.io-k8s-minikube-storage-provisioner", "localhost-cloudnativelabs-kube-router",
-)  # fmt: skip
-# Debian 12, for the systemd of a later one takes cgroup v2 alone.
-BASE = {
-    "name": "localhost/library/debian:bookworm-slim",
-    "kind": "rootfs",
-    "suite": "bookworm",
-}
-LABEL = "flask-postgres-stack.node"
+KUBERNETES_BINARIES = ("kubeadm", "kubectl", "kubelet")
 
 
 def versions() -> dict[str, str]:
@@ -51,138 +35,110 @@ def versions() -> dict[str, str]:
     return found["stack_versions"]
 
 
-def artifact(prefix: str) -> Path:
-    """The one file of an artifact of the offline build.
+def environment(engine: Engine, image: str) -> dict[str, str]:
+    """What a command needs in its environment to mean this cluster and no other.
 
-    Raises:
-        BuildError: The cache has none.
+    minikube takes each flag from a variable too. So whoever starts the cluster, a role or a user, starts the same.
     """
-    for folder in (CACHE / "artifacts").glob(f"{prefix}-*"):
-        if files := [path for path in folder.iterdir() if path.is_file()]:
-            return files[0]
-    raise BuildError(f"{CACHE} has no {prefix}: the offline build makes it (make deploy, where PATH has no minikube)")
-
-
-def node_image(engine: Engine) -> str:
-    """Build the image of the nodes, unless the engine has it of this recipe, and return its name."""
-    archives = {prefix: artifact(prefix) for prefix in IMAGES}
-    crictl = artifact("crictl")
-    digest = hashlib.sha256()
-    for path in sorted(CONTEXT.iterdir()):
-        digest.update(f"{path.name}\0".encode() + path.read_bytes())
-    for path in (*archives.values(), crictl):
-        digest.update(path.parent.name.encode())
-    key = digest.hexdigest()[:16]
-    name = f"localhost/kicbase:{key}"
-    client = engine.client()
-    if client.images.list(name):
-        return name
-    kicbase = gotools.build("kicbase").parent / "kicbase"
-    known: dict[str, Artifact] = {}
-    known["base"] = Artifact(BASE, CONTEXT, OWN, known)
-    os.environ["DOCKER_HOST"] = engine.host
-    builder = Builder(OWN, sys.executable, lambda line: print(line, flush=True))
-    for position, missing in steps(builder.plan([known["base"]])):
-        builder.build(missing, position)
-    builder.load(known["base"])
-    print("Building the image of the nodes", flush=True)
-    with tempfile.TemporaryDirectory(dir=OWN) as folder:
-        context = Path(folder) / "context"
-        shutil.copytree(CONTEXT, context)
-        shutil.copytree(kicbase, context / "kicbase")
-        shutil.copy(crictl, context / "crictl")
-        (context / "images").mkdir()
-        for prefix, path in archives.items():
-            os.link(path, context / "images" / f"{prefix}.tar.gz")
-        for line in client.api.build(
-            path=str(context), tag=name, rm=True, forcerm=True, decode=True, network_mode="host",
-            buildargs={"BASE_IMAGE": BASE["name"]}, labels={LABEL: key},
-        ):  # fmt: skip
-            if "error" in line:
-                raise BuildError(f"{name}: {line['error'].strip()}")
-    for other in client.images.list(filters={"label": LABEL}):
-        if other.labels[LABEL] != key:
-            client.images.remove(str(other.id), force=True)
-    return name
-
-
-def environment(engine: Engine) -> dict[str, str]:
-    """What a command needs in its environment to mean this cluster and no other."""
     return {
-        "PATH": f"{OWN / 'bin'}:{os.environ['PATH']}",
         "DOCKER_HOST": engine.host,
-        "MINIKUBE_HOME": str(OWN / "home"),
+        "KUBECONFIG": str(STATE / "kubeconfig"),
+        "MINIKUBE_HOME": str(STATE / "home"),
         "MINIKUBE_IN_STYLE": "false",
-        "KUBECONFIG": str(OWN / "kubeconfig"),
+        "MINIKUBE_WANTUPDATENOTIFICATION": "false",
+        "MINIKUBE_DRIVER": "docker",
+        "MINIKUBE_CONTAINER_RUNTIME": "containerd",
+        "MINIKUBE_KUBERNETES_VERSION": versions()["kubernetes"],
+        "MINIKUBE_BASE_IMAGE": image,
+        "MINIKUBE_PRELOAD": "false",
+        "MINIKUBE_CACHE_IMAGES": "false",
+        # The tests run as root, which this driver otherwise refuses.
+        "MINIKUBE_FORCE": "true",
+        "MINIKUBE_MOUNT_STRING": f"{STATE / 'volumes'}:/var/hostpath-provisioner",
+        "MINIKUBE_SERVICE_CLUSTER_IP_RANGE": SERVICE_RANGE,
+        "MINIKUBE_EXTRA_CONFIG": f"kubeadm.pod-network-cidr={POD_RANGE}",
     }
 
 
-def tools(kubernetes: str) -> None:
-    """Put minikube and the client on a path of their own, and Kubernetes' binaries where minikube looks for them."""
-    for folder in (OWN / "bin", OWN / "volumes", OWN / "home" / ".minikube" / "cache" / "linux" / "amd64" / kubernetes):
+def prepare() -> tuple[Engine, dict[str, str]]:
+    """The engine with its images, the programs, and the manifest of the network: all that a first start needs."""
+    engine = Engine(STATE / "engine", RUN)
+    for folder in (nodes.OWN, STATE / "bin", STATE / "volumes"):
         folder.mkdir(parents=True, exist_ok=True)
-    links = {"docker": HERE / "docker_client.py", "minikube": artifact("minikube"), "kubectl": artifact("kubectl")}
-    for name, target in links.items():
-        link = OWN / "bin" / name
-        link.unlink(missing_ok=True)
-        link.symlink_to(target)
-    for name in ("kubeadm", "kubectl", "kubelet"):
-        shutil.copy(artifact(name), OWN / "home" / ".minikube" / "cache" / "linux" / "amd64" / kubernetes / name)
-    (OWN / "volumes").chmod(0o777)
-
-
-def up(nodes: int, cpus: str, memory: str) -> None:
-    engine = Engine(OWN / "engine", RUN)
-    OWN.mkdir(parents=True, exist_ok=True)
+    (STATE / "volumes").chmod(0o777)
     engine.start()
-    image = node_image(engine)
-    kubernetes = versions()["kubernetes"]
-    tools(kubernetes)
-    manifest = OWN / "kube-router.yaml"
-    router = f"localhost/cloudnativelabs/kube-router:{versions()['kube_router']}"
-    manifest.write_text(
-        (HERE / "kube-router.yaml").read_text().replace("KUBE_ROUTER_IMAGE", router).replace("SERVICES", SERVICE_RANGE)
-    )
+    variables = environment(engine, nodes.build(engine))
+    known = versions()
+    for name, source in (
+        ("docker", HERE / "docker_client.py"), ("minikube", artifact("minikube")), ("kubectl", artifact("kubectl"))
+    ):  # fmt: skip
+        shutil.copy(source, STATE / "bin" / name)
+    # minikube downloads none that it finds here.
+    cache = STATE / "home" / ".minikube" / "cache" / "linux" / "amd64" / known["kubernetes"]
+    cache.mkdir(parents=True, exist_ok=True)
+    for name in KUBERNETES_BINARIES:
+        shutil.copy(artifact(name), cache / name)
+    router = f"localhost/cloudnativelabs/kube-router:{known['kube_router']}"
+    manifest = (HERE / "kube-router.yaml").read_text()
+    manifest = manifest.replace("KUBE_ROUTER_IMAGE", router).replace("SERVICES", SERVICE_RANGE)
+    (STATE / "kube-router.yaml").write_text(manifest)
+    lines = [f"export {name}='{value}'\n" for name, value in variables.items()]
+    (STATE / "environment").write_text("".join([f'export PATH="{STATE / "bin"}:$PATH"\n', *lines]))
+    return engine, variables
+
+
+def count(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise ValueError(text)
+    return number
+
+
+def up(number: int, cpus: str, memory: str) -> None:
+    _, variables = prepare()
     command = [
-        "minikube", "start", "--profile", PROFILE, "--driver=docker", "--container-runtime=containerd",
-        f"--kubernetes-version={kubernetes}", f"--base-image={image}", "--preload=false", "--cache-images=false",
-        f"--nodes={nodes}", f"--cpus={cpus}", f"--memory={memory}", f"--cni={manifest}", "--force",
-        f"--mount-string={OWN / 'volumes'}:/var/hostpath-provisioner", "--mount",
-        f"--extra-config=kubeadm.pod-network-cidr={POD_RANGE}", f"--service-cluster-ip-range={SERVICE_RANGE}",
-        "--wait=apiserver,system_pods,default_sa", "--keep-context=false",
+        "minikube", "start", f"--profile={PROFILE}", f"--nodes={number}", f"--cpus={cpus}", f"--memory={memory}",
+        f"--cni={STATE / 'kube-router.yaml'}", "--wait=apiserver,system_pods,default_sa",
     ]  # fmt: skip
-    subprocess.run(command, env={**os.environ, **environment(engine)}, check=True)
-    print("\n".join(f"export {name}={value}" for name, value in environment(engine).items()), flush=True)
+    path = f"{STATE / 'bin'}:{os.environ['PATH']}"
+    subprocess.run(command, env={**os.environ, **variables, "PATH": path}, check=True)
 
 
 def down() -> None:
-    engine = Engine(OWN / "engine", RUN)
-    if engine.is_up() and (OWN / "bin" / "minikube").exists():
-        subprocess.run(
-            ["minikube", "delete", "--profile", PROFILE], env={**os.environ, **environment(engine)}, check=False
-        )
+    """Remove the cluster; what was built stays in the cache and in the engine's folder."""
+    engine = Engine(STATE / "engine", RUN)
+    if engine.root.exists():
+        # Containers of an engine that was killed go on without it; it takes them up again when it starts.
+        engine.start()
         client = engine.client()
-        for network in client.networks.list(names=[PROFILE]):
-            network.remove()
+        for container in client.containers.list(all=True):
+            container.remove(force=True, v=True)
+        for volume in client.volumes.list():
+            volume.remove(force=True)
+        client.networks.prune()
     engine.stop()
-    for folder in (RUN, OWN / "home", OWN / "volumes", OWN / "bin"):
-        shutil.rmtree(folder, ignore_errors=True)
-    for file in (OWN / "kubeconfig", OWN / "kube-router.yaml"):
-        file.unlink(missing_ok=True)
+    for path in (RUN, STATE / "home", STATE / "volumes", STATE / "bin"):
+        shutil.rmtree(path, ignore_errors=True)
+    for path in (STATE / "kubeconfig", STATE / "kube-router.yaml", STATE / "environment"):
+        path.unlink(missing_ok=True)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m stack.docker_minikube", description=__doc__)
-    parser.add_argument("what", choices=["up", "down"])
-    parser.add_argument("--nodes", type=int, default=1, help="how many (default: 1)")
+    parser.add_argument("what", choices=["up", "prepare", "down"], help="prepare: all but the start")
+    parser.add_argument("--nodes", type=count, default=1, help="how many (default: 1)")
     parser.add_argument("--cpus", default="2", help="of each node (default: 2)")
     parser.add_argument("--memory", default="4g", help="of each node (default: 4g)")
     arguments = parser.parse_args()
     try:
-        if arguments.what == "up":
-            up(arguments.nodes, arguments.cpus, arguments.memory)
-        else:
+        if arguments.what == "down":
             down()
+            return
+        if arguments.what == "prepare":
+            prepare()
+        else:
+            up(arguments.nodes, arguments.cpus, arguments.memory)
+        print(f"The commands of this cluster: . {STATE / 'environment'}", flush=True)
     except (BuildError, TimeoutError, docker.errors.DockerException) as error:
         sys.exit(f"docker-minikube: {error}")
     except subprocess.CalledProcessError as error:

@@ -64,11 +64,13 @@ class Engine:
         self._spawn("containerd", "--config", str(configuration))
         socket = self.folder / "containerd.sock"
         wait_until(lambda: "" if socket.exists() else "no socket", START_S, "containerd of the tests")
-        # No packet filter: the networks of the node containers are reached by their bridge, and lead nowhere else.
+        # No packet filter and no default bridge, which the machine's own engine may have: the nodes' network has one of
+        # its own, and leads nowhere else.
         self._spawn(
             "dockerd", "--host", self.host, "--containerd", str(socket), "--data-root", str(self.root / "docker"),
             "--exec-root", str(self.folder / "exec"), "--pidfile", str(self.folder / "dockerd.own.pid"),
-            "--iptables=false", "--ip6tables=false", "--ip-forward=false", "--bip=172.29.0.1/24", "--group", "docker",
+            "--bridge=none", "--iptables=false", "--ip6tables=false", "--ip-forward=false", "--group=docker",
+            "--oom-score-adjust=0",
         )  # fmt: skip
         log = self.folder / "dockerd.log"
         wait_until(lambda: "" if self.is_up() else log.read_text()[-300:], START_S, "Docker's engine of the tests")
