@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -33,7 +34,11 @@ options:
 
 RETURN = r"""
 lines: {type: list, elements: str, description: "What was asked and what was answered."}
+address: {type: str, description: "Where it was asked; empty for the addresses to which the names resolve."}
 """
+
+# Seconds for somebody at a terminal to start what publishes the cluster.
+TUNNEL_S = 300.0
 
 
 class ActionModule(ActionBase):
@@ -53,20 +58,28 @@ class ActionModule(ActionBase):
             }
         )
         door, seconds = arguments["door"], arguments["timeout"]
+
+        def unreached(found: dict[str, Any]) -> float:
+            self._display.display(front_door.advice(found, arguments["context"]))
+            # make says so; Ansible's own tasks have no terminal.
+            return TUNNEL_S if os.environ.get("MAKE_TERMOUT") else 0.0
+
         parts = sorted(front_door.parts_of_run(arguments["run_tags"], arguments["skip_tags"]))
         try:
             cluster = Cluster(arguments["kubeconfig"], arguments["context"], arguments["namespace"])
-            found = front_door.wait(lambda: front_door.look(cluster, door, parts), seconds)
+            found = front_door.wait(lambda: front_door.look(cluster, door, parts), seconds, unreached)
         except (*READ_ERRORS, ConfigException) as error:
             result.update(failed=True, msg=f"The cluster does not say what it has published: {reason(error)}")
             return result
+        result["address"] = found["address"] or ""
         if not found["answers"]:
             result["lines"] = []
             return result
         said = [f"Asked at {front_door.title(found)}:", *(f"  {line}" for line in front_door.lines(found)), ""]
         if any(answer["wrong"] for answer in found["answers"]):
             said[0] = f"The stack does not answer its users after {seconds:.0f} s. {said[0]}"
-            result.update(failed=True, msg="\n".join([*said, "`make status` says more"]))
+            more = "`make status` says more" if found["reached"] else front_door.advice(found, arguments["context"])
+            result.update(failed=True, msg="\n".join([*said, more]))
         else:
             result["lines"] = said
         return result

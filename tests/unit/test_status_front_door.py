@@ -345,3 +345,52 @@ def test_the_wait_ends_with_the_first_good_answer() -> None:
 def test_the_wait_gives_up() -> None:
     found = front_door.wait(lambda: front_door.seen([Answer(STRICT, 1, 404)], SET), 0.1)
     assert found["answers"][0]["wrong"] == "it answers 404"
+
+
+GONE = Answer(STRICT, 1, failure="unreachable", detail="no connection within 2 s")
+
+
+@pytest.mark.parametrize(
+    ("answer", "where", "here", "address", "reached"),
+    [
+        (Answer(STRICT, 1, 200), SET, None, "192.0.2.7", True),
+        (Answer(STRICT, 1, 503), SET, None, "192.0.2.7", True),
+        (replace(GONE, failure="refused"), SET, None, "192.0.2.7", True),
+        (replace(GONE, failure="slow"), SET, None, "192.0.2.7", True),
+        (GONE, SET, Answer(STRICT, 1, 200), "127.0.0.1", True),
+        (GONE, SET, Answer(STRICT, 1, 503), "127.0.0.1", True),
+        # A proxy in between takes every connection, and shows a certificate of its own.
+        (replace(GONE, failure="certificate"), SET, Answer(STRICT, 1, 200), "127.0.0.1", True),
+        (replace(GONE, failure="broken"), SET, Answer(STRICT, 1, 200), "127.0.0.1", True),
+        (GONE, SET, replace(GONE, failure="refused"), "192.0.2.7", False),
+        (GONE, SET, replace(GONE, failure="certificate"), "192.0.2.7", False),
+        (replace(GONE, failure="certificate"), SET, replace(GONE, failure="refused"), "192.0.2.7", True),
+        # Of somebody else's cluster nothing on this machine is a part.
+        (GONE, replace(SET, ours=False), None, "192.0.2.7", True),
+        (GONE, Place("10.0.0.1", "status", ours=True), None, "10.0.0.1", True),
+    ],
+)
+def test_where_a_cluster_is_reached(
+    answer: Answer, where: Place, here: Answer | None, address: str, reached: bool
+) -> None:
+    def again(other: Place) -> dict[str, Any]:
+        assert here is not None, "this machine is asked"
+        return front_door.seen([here], other)
+
+    found = front_door.ask_here_too(front_door.seen([answer], where), where, again)
+    assert (found["address"], found["reached"]) == (address, reached)
+
+
+def test_the_wait_tells_once_of_an_address_that_is_not_reached_and_goes_on_when_it_is() -> None:
+    gone = {"reached": False, **front_door.seen([Answer(STRICT, 1, failure="unreachable", detail="x")], SET)}
+    there = {"reached": True, **front_door.seen([Answer(STRICT, 1, 200)], SET)}
+    looks, told = iter([gone, gone, there]), []
+
+    def unreached(found: dict[str, Any]) -> float:
+        told.append(front_door.advice(found, "shop"))
+        return 30.0
+
+    assert front_door.wait(lambda: next(looks), 0.0, unreached) == there
+    assert len(told) == 1
+    assert "192.0.2.7" in told[0]
+    assert "minikube tunnel --profile shop" in told[0]

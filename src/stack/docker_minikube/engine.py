@@ -73,7 +73,11 @@ class Engine:
             "--oom-score-adjust=0",
         )  # fmt: skip
         log = self.folder / "dockerd.log"
-        wait_until(lambda: "" if self.is_up() else log.read_text()[-300:], START_S, "Docker's engine of the tests")
+
+        def problem() -> str:
+            return "" if self.is_up() else f"no answer ({log.read_text()[-300:]})"
+
+        wait_until(problem, START_S, "Docker's engine of the tests")
 
     def stop(self) -> None:
         """Stop both, and unmount what they have mounted."""

@@ -13,7 +13,7 @@ import ssl
 import threading
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,10 @@ DEADLINE_S = 5.0
 INTERVAL_S = 0.5
 # Seconds that an address gets which may not be reachable from here at all.
 UNREACHED_S = 5.0
+# Seconds for a connection to a cluster of this machine.
+CONNECT_S = 2.0
+# Where `minikube tunnel` publishes the ingress.
+LOOPBACK = "127.0.0.1"
 # More than a page takes to be recognized.
 BODY_BYTES = 65536
 ROOT = Path(__file__).parents[3]
@@ -76,7 +80,8 @@ class Place:
 
     Attributes:
         address: An IP address or a name; empty where nobody says one.
-        source: `set` by the settings, in the `status` of the Ingress or Gateway, or by `dns`.
+        source: `set` by the settings, in the `status` of the Ingress or Gateway, or by `dns`; `tunnel` where no route
+            leads to the address of the settings and this machine itself answers.
         ours: Whether this project runs the cluster, so that its address has to be reachable from here.
     """
 
@@ -189,6 +194,20 @@ def place(door: Mapping[str, Any], ingresses: Iterable[Mapping[str, Any]], gatew
     return Place(found[0], "status", ours) if found else Place("", "dns", ours)
 
 
+def advice(found: Mapping[str, Any], profile: str) -> str:
+    """What to do where the address of the cluster is not reached from this machine.
+
+    Args:
+        found: As `look` returns it.
+        profile: minikube's profile.
+    """
+    return (
+        f"{found['address']}, the address of the cluster, is not reached from this machine, which is so with Docker "
+        f"Desktop: let `minikube tunnel --profile {profile}` run in another terminal, and give the hosts the address "
+        f"{LOOPBACK} in /etc/hosts (on Windows C:\\Windows\\System32\\drivers\\etc\\hosts)"
+    )
+
+
 def trust(published: str, secret: Mapping[str, str]) -> Trust:
     """Whose certificates count.
 
@@ -238,12 +257,13 @@ def ask(question: Question, where: Place, trusted: Trust, seconds: float = DEADL
 
 def _ask(question: Question, where: Place, trusted: Trust, seconds: float, port: int, *, pinned: bool) -> Answer:
     answer = Answer(question, 0.0, pinned=pinned)
+    connect = min(seconds, CONNECT_S) if where.ours else seconds
     pool = urllib3.HTTPSConnectionPool(
         where.address or question.host,
         port,
         ssl_context=context(trusted, pinned=pinned),
         server_hostname=question.host,
-        timeout=urllib3.Timeout(total=seconds),
+        timeout=urllib3.Timeout(connect=connect, total=seconds),
         retries=False,
     )
     # A port other than the usual one is part of the name that a server is called by.
@@ -256,7 +276,7 @@ def _ask(question: Question, where: Place, trusted: Trust, seconds: float, port:
         answer.body = response.read(BODY_BYTES).decode(errors="replace")
     except ConnectTimeoutError as error:
         refused = getattr(error.__cause__, "errno", None) == errno.ECONNREFUSED
-        answer.failure, answer.detail = "refused" if refused else "unreachable", _cause(error, seconds)
+        answer.failure, answer.detail = "refused" if refused else "unreachable", _cause(error, connect)
     except SSLError as error:
         cause = error.args[0] if error.args else error
         if isinstance(cause, ssl.SSLCertVerificationError):
@@ -391,17 +411,51 @@ def ask_all(
     return seen(list(answers.values()), where, port)
 
 
-def wait(once: Callable[[], dict[str, Any]], seconds: float) -> dict[str, Any]:
+def ask_here_too(found: dict[str, Any], where: Place, again: Callable[[Place], dict[str, Any]]) -> dict[str, Any]:
+    """Ask this machine itself where the address of its cluster leads to nobody, or to somebody else.
+
+    With Docker Desktop (macOS, Windows, WSL) no route leads to the address of a node. `minikube tunnel` publishes the
+    ingress on 127.0.0.1, https://minikube.sigs.k8s.io/docs/handbook/accessing/#using-minikube-tunnel
+
+    Args:
+        found: What the address answered, as `ask_all` returns it.
+        where: The address.
+        again: Asks another.
+
+    Returns:
+        The answers, and ``reached``, which is false where no address leads to the cluster.
+    """
+    failures = {answer["failure"] for answer in found["answers"] if answer["status"] is None}
+    answered = any(answer["status"] is not None for answer in found["answers"])
+    # Whoever refuses a connection or takes too long is there; a proxy in between shows a certificate of its own.
+    if answered or not where.ours or where.source != "set" or not failures & {"unreachable", "certificate", "broken"}:
+        return {**found, "reached": True}
+    here = again(replace(where, address=LOOPBACK, source="tunnel"))
+    if any(answer["status"] is not None for answer in here["answers"]):
+        return {**here, "reached": True}
+    return {**found, "reached": failures != {"unreachable"}}
+
+
+def wait(
+    once: Callable[[], dict[str, Any]],
+    seconds: float,
+    unreached: Callable[[dict[str, Any]], float] = lambda _: 0.0,
+) -> dict[str, Any]:
     """Ask until nothing is wrong or the time is over; an address that cannot be reached at all gets less time.
 
     Args:
         once: Asks everything once, and returns what ``ask_all`` does.
         seconds: The longest wait.
+        unreached: Called once, where the cluster's address is not reached; returns the seconds that it gets at least.
     """
     began = time.monotonic()
+    told = False
     while True:
         found = once()
         passed = time.monotonic() - began
+        if not found.get("reached", True) and not told:
+            told = True
+            seconds = max(seconds, unreached(found))
         bad = [answer for answer in found["answers"] if answer["wrong"]]
         late = [answer for answer in found["answers"] if answer["unasked"]]
         if (not bad or passed > seconds) and (not late or passed > min(seconds, UNREACHED_S)):
@@ -439,5 +493,10 @@ def look(cluster: Cluster, door: Mapping[str, Any], parts: Collection[str]) -> d
         if key in ("tls.crt", "ca.crt")
     }
     authority = next((found.get("data", {}).get("ca.crt", "") for found in published), "")
-    found = ask_all(asked, place(door, ingresses, gateway), trust(authority, shown))
+    where, trusted = place(door, ingresses, gateway), trust(authority, shown)
+    found = ask_here_too(
+        ask_all(asked, where, trusted),
+        where,
+        lambda other: ask_all(asked, other, trusted, DEADLINE_S - CONNECT_S),
+    )
     return {**found, "routes": "httproutes" if door["gateway"] else "ingresses"}
