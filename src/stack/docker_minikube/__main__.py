@@ -24,6 +24,7 @@ STATE = Path("/var/lib/flask-postgres-stack-docker")
 RUN = Path("/run/flask-postgres-stack-docker")
 PROFILE = "stack-docker"
 POD_RANGE = "10.245.0.0/16"
+READY_S = 180
 KUBERNETES_BINARIES = ("kubeadm", "kubectl", "kubelet")
 
 
@@ -60,6 +61,17 @@ def environment(engine: Engine, image: str) -> dict[str, str]:
     }
 
 
+def settings() -> dict[str, object]:
+    """What a run needs on this cluster: images built from packages, and nothing that another cluster's run writes."""
+    return {
+        "stack_context": PROFILE,
+        "stack_image_registry": "localhost",
+        "stack_ca_file": str(STATE / "ca.crt"),
+        "minikube_cni": str(STATE / "kube-router.yaml"),
+        "minikube_ingress_controller": "traefik",
+    }
+
+
 def prepare() -> tuple[Engine, dict[str, str]]:
     """The engine with its images, the programs, and the manifest of the network: all that a first start needs."""
     engine = Engine(STATE / "engine", RUN)
@@ -82,6 +94,7 @@ def prepare() -> tuple[Engine, dict[str, str]]:
     manifest = (HERE / "kube-router.yaml").read_text()
     manifest = manifest.replace("KUBE_ROUTER_IMAGE", router).replace("SERVICES", SERVICE_RANGE)
     (STATE / "kube-router.yaml").write_text(manifest)
+    (STATE / "settings.yml").write_text(yaml.safe_dump(settings()))
     lines = [f"export {name}='{value}'\n" for name, value in variables.items()]
     (STATE / "environment").write_text("".join([f'export PATH="{STATE / "bin"}:$PATH"\n', *lines]))
     return engine, variables
@@ -101,7 +114,11 @@ def up(number: int, cpus: str, memory: str) -> None:
         f"--cni={STATE / 'kube-router.yaml'}", "--wait=apiserver,system_pods,default_sa",
     ]  # fmt: skip
     path = f"{STATE / 'bin'}:{os.environ['PATH']}"
-    subprocess.run(command, env={**os.environ, **variables, "PATH": path}, check=True)
+    called = {**os.environ, **variables, "PATH": path}
+    subprocess.run(command, env=called, check=True)
+    # minikube waits for the pods to run, and not until they are ready.
+    ready = ["wait", "pods", "--all", "--for=condition=Ready", f"--timeout={READY_S}s"]
+    subprocess.run(["kubectl", f"--context={PROFILE}", "--namespace=kube-system", *ready], env=called, check=True)
 
 
 def down() -> None:
@@ -119,8 +136,8 @@ def down() -> None:
     engine.stop()
     for path in (RUN, STATE / "home", STATE / "volumes", STATE / "bin"):
         shutil.rmtree(path, ignore_errors=True)
-    for path in (STATE / "kubeconfig", STATE / "kube-router.yaml", STATE / "environment"):
-        path.unlink(missing_ok=True)
+    for name in ("kubeconfig", "kube-router.yaml", "environment", "settings.yml", "ca.crt"):
+        (STATE / name).unlink(missing_ok=True)
 
 
 def main() -> None:
@@ -138,11 +155,15 @@ def main() -> None:
             prepare()
         else:
             up(arguments.nodes, arguments.cpus, arguments.memory)
-        print(f"The commands of this cluster: . {STATE / 'environment'}", flush=True)
+        print(
+            f"Commands for this cluster: . {STATE / 'environment'}\n"
+            f"The stack on it:           make deploy ARGS='-e @{STATE / 'settings.yml'}'",
+            flush=True,
+        )
     except (BuildError, TimeoutError, docker.errors.DockerException) as error:
         sys.exit(f"docker-minikube: {error}")
     except subprocess.CalledProcessError as error:
-        sys.exit(f"docker-minikube: minikube ended with exit code {error.returncode}, for what it says above")
+        sys.exit(f"docker-minikube: {error.cmd[0]} ended with exit code {error.returncode}, for what it says above")
 
 
 if __name__ == "__main__":
