@@ -6,6 +6,7 @@ import os
 import shutil
 import signal
 import subprocess
+from contextlib import closing
 from pathlib import Path
 
 import docker
@@ -38,13 +39,15 @@ class Engine:
         self.root = root
         self.folder = run
         self.host = f"unix://{run}/docker.sock"
+        self._started: list[subprocess.Popen[bytes]] = []
 
     def client(self) -> docker.DockerClient:
         return docker.DockerClient(base_url=self.host, timeout=900)
 
     def is_up(self) -> bool:
         try:
-            return bool(self.client().ping())
+            with closing(self.client()) as client:
+                return bool(client.ping())
         except docker.errors.DockerException:
             return False
 
@@ -99,6 +102,7 @@ class Engine:
             process = subprocess.Popen(
                 [name, *arguments], stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
             )
+        self._started.append(process)
         (self.folder / f"{name}.pid").write_text(str(process.pid))
 
     def _end(self, name: str) -> None:
@@ -116,4 +120,6 @@ class Engine:
         if problem():
             os.kill(pid, signal.SIGTERM)
             wait_until(problem, STOP_S, f"the end of {name}")
+        for process in self._started:
+            process.poll()
         pid_file.unlink()
