@@ -94,8 +94,6 @@ def test_a_process_that_has_the_number_by_now_does_not_end(
     assert process.poll() is None
 
 
-# Docker's client leaves a socket open that could not connect.
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_an_engine_that_says_nothing_is_waited_for(own: engine.Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     programs = own.folder.parent / "bin"
     programs.mkdir()

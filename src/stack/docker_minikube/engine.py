@@ -5,14 +5,15 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import socket
 import subprocess
-from contextlib import closing
 from pathlib import Path
 
 import docker
 
 from stack.polling import wait_until
 
+ANSWER_S = 5
 START_S = 60
 STOP_S = 30
 CONTAINERD = """version = 2
@@ -46,9 +47,12 @@ class Engine:
 
     def is_up(self) -> bool:
         try:
-            with closing(self.client()) as client:
-                return bool(client.ping())
-        except docker.errors.DockerException:
+            with socket.socket(socket.AF_UNIX) as connection:
+                connection.settimeout(ANSWER_S)
+                connection.connect(str(self.folder / "docker.sock"))
+                connection.sendall(b"GET /_ping HTTP/1.0\r\n\r\n")
+                return b" 200 " in connection.recv(64)
+        except OSError:
             return False
 
     def start(self) -> None:
@@ -65,12 +69,12 @@ class Engine:
         configuration = self.folder / "containerd.toml"
         configuration.write_text(CONTAINERD.format(root=self.root, run=self.folder))
         self._spawn("containerd", "--config", str(configuration))
-        socket = self.folder / "containerd.sock"
-        wait_until(lambda: "" if socket.exists() else "no socket", START_S, "containerd of the tests")
+        containerd = self.folder / "containerd.sock"
+        wait_until(lambda: "" if containerd.exists() else "no socket", START_S, "containerd of the tests")
         # No packet filter and no default bridge, which the machine's own engine may have: the nodes' network has one of
         # its own, and leads nowhere else.
         self._spawn(
-            "dockerd", "--host", self.host, "--containerd", str(socket), "--data-root", str(self.root / "docker"),
+            "dockerd", "--host", self.host, "--containerd", str(containerd), "--data-root", str(self.root / "docker"),
             "--exec-root", str(self.folder / "exec"), "--pidfile", str(self.folder / "dockerd.own.pid"),
             "--bridge=none", "--iptables=false", "--ip6tables=false", "--ip-forward=false", "--group=docker",
             "--oom-score-adjust=0",
