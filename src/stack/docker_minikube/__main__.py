@@ -21,6 +21,8 @@ from .nodes import ROOT, SERVICE_RANGE, artifact
 HERE = Path(__file__).parent
 # Outside of the cache of the offline build: a minikube in that counts as the offline build's own.
 STATE = Path("/var/lib/flask-postgres-stack-docker")
+# All that belongs to the cluster alone.
+CLUSTER = STATE / "cluster"
 RUN = Path("/run/flask-postgres-stack-docker")
 PROFILE = "stack-docker"
 POD_RANGE = "10.245.0.0/16"
@@ -36,15 +38,18 @@ def versions() -> dict[str, str]:
     return found["stack_versions"]
 
 
-def environment(engine: Engine, image: str) -> dict[str, str]:
+def environment(engine: Engine, image: str, owner: str) -> dict[str, str]:
     """What a command needs in its environment to mean this cluster and no other.
 
     minikube takes each flag from a variable too. So whoever starts the cluster, a role or a user, starts the same.
     """
+    # minikube refuses this driver to root.
+    forced = {"MINIKUBE_FORCE": "true"} if owner == "root" else {}
     return {
+        **forced,
         "DOCKER_HOST": engine.host,
-        "KUBECONFIG": str(STATE / "kubeconfig"),
-        "MINIKUBE_HOME": str(STATE / "home"),
+        "KUBECONFIG": str(CLUSTER / "kubeconfig"),
+        "MINIKUBE_HOME": str(CLUSTER / "home"),
         "MINIKUBE_IN_STYLE": "false",
         "MINIKUBE_WANTUPDATENOTIFICATION": "false",
         "MINIKUBE_DRIVER": "docker",
@@ -53,9 +58,7 @@ def environment(engine: Engine, image: str) -> dict[str, str]:
         "MINIKUBE_BASE_IMAGE": image,
         "MINIKUBE_PRELOAD": "false",
         "MINIKUBE_CACHE_IMAGES": "false",
-        # The tests run as root, which this driver otherwise refuses.
-        "MINIKUBE_FORCE": "true",
-        "MINIKUBE_MOUNT_STRING": f"{STATE / 'volumes'}:/var/hostpath-provisioner",
+        "MINIKUBE_MOUNT_STRING": f"{CLUSTER / 'volumes'}:/var/hostpath-provisioner",
         "MINIKUBE_SERVICE_CLUSTER_IP_RANGE": SERVICE_RANGE,
         "MINIKUBE_EXTRA_CONFIG": f"kubeadm.pod-network-cidr={POD_RANGE}",
     }
@@ -66,38 +69,48 @@ def settings() -> dict[str, object]:
     return {
         "stack_context": PROFILE,
         "stack_image_registry": "localhost",
-        "stack_ca_file": str(STATE / "ca.crt"),
-        "minikube_cni": str(STATE / "kube-router.yaml"),
+        "stack_ca_file": str(CLUSTER / "ca.crt"),
+        "minikube_cni": str(CLUSTER / "kube-router.yaml"),
         "minikube_ingress_controller": "traefik",
     }
 
 
-def prepare() -> tuple[Engine, dict[str, str]]:
-    """The engine with its images, the programs, and the manifest of the network: all that a first start needs."""
+def prepare(owner: str) -> dict[str, str]:
+    """The engine with its images, the programs, and the manifest of the network: all that a first start needs.
+
+    Args:
+        owner: The user who starts the cluster: root, or one of the group docker.
+
+    Returns:
+        What a command needs in its environment.
+    """
     engine = Engine(STATE / "engine", RUN)
-    for folder in (nodes.OWN, STATE / "bin", STATE / "volumes"):
+    for folder in (nodes.OWN, CLUSTER / "bin", CLUSTER / "volumes"):
         folder.mkdir(parents=True, exist_ok=True)
-    (STATE / "volumes").chmod(0o777)
+    (CLUSTER / "volumes").chmod(0o777)
     engine.start()
-    variables = environment(engine, nodes.build(engine))
+    variables = environment(engine, nodes.build(engine), owner)
     known = versions()
     for name, source in (
         ("docker", HERE / "docker_client.py"), ("minikube", artifact("minikube")), ("kubectl", artifact("kubectl"))
     ):  # fmt: skip
-        shutil.copy(source, STATE / "bin" / name)
+        shutil.copy(source, CLUSTER / "bin" / name)
     # minikube downloads none that it finds here.
-    cache = STATE / "home" / ".minikube" / "cache" / "linux" / "amd64" / known["kubernetes"]
+    cache = CLUSTER / "home" / ".minikube" / "cache" / "linux" / "amd64" / known["kubernetes"]
     cache.mkdir(parents=True, exist_ok=True)
     for name in KUBERNETES_BINARIES:
         shutil.copy(artifact(name), cache / name)
     router = f"localhost/cloudnativelabs/kube-router:{known['kube_router']}"
     manifest = (HERE / "kube-router.yaml").read_text()
     manifest = manifest.replace("KUBE_ROUTER_IMAGE", router).replace("SERVICES", SERVICE_RANGE)
-    (STATE / "kube-router.yaml").write_text(manifest)
-    (STATE / "settings.yml").write_text(yaml.safe_dump(settings()))
+    (CLUSTER / "kube-router.yaml").write_text(manifest)
+    (CLUSTER / "settings.yml").write_text(yaml.safe_dump(settings()))
     lines = [f"export {name}='{value}'\n" for name, value in variables.items()]
-    (STATE / "environment").write_text("".join([f'export PATH="{STATE / "bin"}:$PATH"\n', *lines]))
-    return engine, variables
+    (CLUSTER / "environment").write_text("".join([f'export PATH="{CLUSTER / "bin"}:$PATH"\n', *lines]))
+    for path in (CLUSTER, *CLUSTER.rglob("*")):
+        if not path.is_relative_to(CLUSTER / "volumes"):
+            shutil.chown(path, owner)
+    return variables
 
 
 def count(text: str) -> int:
@@ -108,12 +121,12 @@ def count(text: str) -> int:
 
 
 def up(number: int, cpus: str, memory: str) -> None:
-    _, variables = prepare()
+    variables = prepare("root")
     command = [
         "minikube", "start", f"--profile={PROFILE}", f"--nodes={number}", f"--cpus={cpus}", f"--memory={memory}",
-        f"--cni={STATE / 'kube-router.yaml'}", "--wait=apiserver,system_pods,default_sa",
+        f"--cni={CLUSTER / 'kube-router.yaml'}", "--wait=apiserver,system_pods,default_sa",
     ]  # fmt: skip
-    path = f"{STATE / 'bin'}:{os.environ['PATH']}"
+    path = f"{CLUSTER / 'bin'}:{os.environ['PATH']}"
     called = {**os.environ, **variables, "PATH": path}
     subprocess.run(command, env=called, check=True)
     # minikube waits for the pods to run, and not until they are ready.
@@ -134,10 +147,8 @@ def down() -> None:
             volume.remove(force=True)
         client.networks.prune()
     engine.stop()
-    for path in (RUN, STATE / "home", STATE / "volumes", STATE / "bin"):
+    for path in (RUN, CLUSTER):
         shutil.rmtree(path, ignore_errors=True)
-    for name in ("kubeconfig", "kube-router.yaml", "environment", "settings.yml", "ca.crt"):
-        (STATE / name).unlink(missing_ok=True)
 
 
 def main() -> None:
@@ -146,21 +157,22 @@ def main() -> None:
     parser.add_argument("--nodes", type=count, default=1, help="how many (default: 1)")
     parser.add_argument("--cpus", default="2", help="of each node (default: 2)")
     parser.add_argument("--memory", default="4g", help="of each node (default: 4g)")
+    parser.add_argument("--owner", default="root", help="who starts what was prepared (default: root)")
     arguments = parser.parse_args()
     try:
         if arguments.what == "down":
             down()
             return
         if arguments.what == "prepare":
-            prepare()
+            prepare(arguments.owner)
         else:
             up(arguments.nodes, arguments.cpus, arguments.memory)
         print(
-            f"Commands for this cluster: . {STATE / 'environment'}\n"
-            f"The stack on it:           make deploy ARGS='-e @{STATE / 'settings.yml'}'",
+            f"Commands for this cluster: . {CLUSTER / 'environment'}\n"
+            f"The stack on it:           make deploy ARGS='-e @{CLUSTER / 'settings.yml'}'",
             flush=True,
         )
-    except (BuildError, TimeoutError, docker.errors.DockerException) as error:
+    except (BuildError, TimeoutError, LookupError, docker.errors.DockerException) as error:
         sys.exit(f"docker-minikube: {error}")
     except subprocess.CalledProcessError as error:
         sys.exit(f"docker-minikube: {error.cmd[0]} ended with exit code {error.returncode}, for what it says above")

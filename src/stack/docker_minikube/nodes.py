@@ -7,8 +7,11 @@ import os
 import shutil
 import sys
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
+
+import docker
 
 from stack import gotools
 from stack.builder import KEY_LABEL, Artifact, Builder, BuildError, steps
@@ -92,8 +95,10 @@ def build(engine: Engine) -> str:
             if "error" in line:
                 raise BuildError(f"{name}: {line['error'].strip()}")
     for other in client.images.list(filters={"label": LABEL}):
+        # Nodes that are there keep theirs.
         if other.labels[LABEL] != key:
-            client.images.remove(str(other.id), force=True)
+            with suppress(docker.errors.APIError):
+                client.images.remove(str(other.id), force=True)
     return name
 
 
