@@ -371,6 +371,8 @@ AREAS = {
         "parameters",
         "image",
     ],
+    # A cluster of its own, which takes both CPUs: `make test-docker-driver`.
+    "docker_driver": ["docker_driver"],
     "faults": ["faults", "drill"],
     "monitoring": ["monitoring"],
     "pgadmin": ["pgadmin"],

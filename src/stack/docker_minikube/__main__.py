@@ -57,7 +57,6 @@ def environment(engine: Engine, image: str, owner: str) -> dict[str, str]:
         "MINIKUBE_KUBERNETES_VERSION": versions()["kubernetes"],
         "MINIKUBE_BASE_IMAGE": image,
         "MINIKUBE_PRELOAD": "false",
-        "MINIKUBE_CACHE_IMAGES": "false",
         "MINIKUBE_MOUNT_STRING": f"{CLUSTER / 'volumes'}:/var/hostpath-provisioner",
         "MINIKUBE_SERVICE_CLUSTER_IP_RANGE": SERVICE_RANGE,
         "MINIKUBE_EXTRA_CONFIG": f"kubeadm.pod-network-cidr={POD_RANGE}",
@@ -70,6 +69,8 @@ def settings() -> dict[str, object]:
         "stack_context": PROFILE,
         "stack_image_registry": "localhost",
         "stack_ca_file": str(CLUSTER / "ca.crt"),
+        # Never the cluster of the offline build, whatever PATH says.
+        "minikube_provider": "installed",
         "minikube_cni": str(CLUSTER / "kube-router.yaml"),
         "minikube_ingress_controller": "traefik",
     }
@@ -125,6 +126,8 @@ def up(number: int, cpus: str, memory: str) -> None:
     command = [
         "minikube", "start", f"--profile={PROFILE}", f"--nodes={number}", f"--cpus={cpus}", f"--memory={memory}",
         f"--cni={CLUSTER / 'kube-router.yaml'}", "--wait=apiserver,system_pods,default_sa",
+        # The driver's own default goes before the variable.
+        "--cache-images=false",
     ]  # fmt: skip
     path = f"{CLUSTER / 'bin'}:{os.environ['PATH']}"
     called = {**os.environ, **variables, "PATH": path}
