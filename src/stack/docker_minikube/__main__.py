@@ -41,7 +41,7 @@ def versions() -> dict[str, str]:
 def environment(engine: Engine, image: str, owner: str) -> dict[str, str]:
     """What a command needs in its environment to mean this cluster and no other.
 
-    minikube takes each flag from a variable too. So whoever starts the cluster, a role or a user, starts the same.
+    minikube takes most flags from variables too. So whoever starts the cluster, a role or a user, starts the same.
     """
     # minikube refuses this driver to root.
     forced = {"MINIKUBE_FORCE": "true"} if owner == "root" else {}
@@ -59,7 +59,6 @@ def environment(engine: Engine, image: str, owner: str) -> dict[str, str]:
         "MINIKUBE_PRELOAD": "false",
         "MINIKUBE_MOUNT_STRING": f"{CLUSTER / 'volumes'}:/var/hostpath-provisioner",
         "MINIKUBE_SERVICE_CLUSTER_IP_RANGE": SERVICE_RANGE,
-        "MINIKUBE_EXTRA_CONFIG": f"kubeadm.pod-network-cidr={POD_RANGE}",
     }
 
 
@@ -126,8 +125,8 @@ def up(number: int, cpus: str, memory: str) -> None:
     command = [
         "minikube", "start", f"--profile={PROFILE}", f"--nodes={number}", f"--cpus={cpus}", f"--memory={memory}",
         f"--cni={CLUSTER / 'kube-router.yaml'}", "--wait=apiserver,system_pods,default_sa",
-        # The driver's own default goes before the variable.
-        "--cache-images=false",
+        # Neither is taken from a variable.
+        "--cache-images=false", f"--extra-config=kubeadm.pod-network-cidr={POD_RANGE}",
     ]  # fmt: skip
     path = f"{CLUSTER / 'bin'}:{os.environ['PATH']}"
     called = {**os.environ, **variables, "PATH": path}
