@@ -147,8 +147,10 @@ def test_policies_are_enforced(deployed: Run, call: Call) -> None:
         return True
 
     until(lambda: connects("kube-dns.kube-system", 53), 30)
-    assert not connects("postgres.flask-postgres", 5432)
-    assert not connects("pgadmin.flask-postgres", 80)
+    for service in ("postgres", "pgadmin", "flask-app"):
+        # One that does not exist is refused as well.
+        port = kubectl(call, "get", f"service/{service}", "-o", "jsonpath={.spec.ports[0].port}")
+        assert not connects(f"{service}.flask-postgres", int(port)), f"{service} takes connections of anybody"
     kubectl(call, "-n", "default", "delete", "pod/probe", "--grace-period=0", "--force")
 
 
