@@ -32,7 +32,8 @@ def environment() -> Iterator[dict[str, str]]:
     """What a shell has that means the cluster: of programs those of the system, and minikube, docker and kubectl."""
     cluster("down")
     try:
-        cluster("up")
+        # The first start is the role's.
+        cluster("prepare")
         lines = (CLUSTER / "environment").read_text().splitlines()
         variables = dict(line.removeprefix("export ").split("=", 1) for line in lines if "PATH=" not in line)
         path = f"{ROOT / '.venv/bin'}:{CLUSTER / 'bin'}:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -112,6 +113,13 @@ def row(deployed: Run, call: Call, address: str) -> str:
 def test_a_run_ends_with_what_its_users_see(deployed: Run, address: str, data: Callable[[], Any]) -> None:
     assert f"add to /etc/hosts: {address} app.example.com" in deployed.output
     assert data() == {"data": []}
+
+
+def test_the_cluster_gets_what_the_engine_has(deployed: Run, call: Call) -> None:
+    cpus = int(call("docker", "info", "--format", "{{.NCPU}}"))
+    limit = int(call("docker", "inspect", "--format", "{{.HostConfig.NanoCpus}}", PROFILE)) // 10**9
+    assert limit == min(cpus, 4)
+    assert ("minikube_cpus is 4" in deployed.output) is (cpus < 4)
 
 
 def test_a_second_run_changes_nothing(deployed: Run, play: Play) -> None:
