@@ -14,6 +14,7 @@ import yaml
 from stack.builder import BuildError
 from stack.docker_minikube import __main__ as main
 from stack.docker_minikube import engine, nodes
+from stack.polling import wait_until
 
 SLEEP = "import time; time.sleep(60)"
 
@@ -75,6 +76,9 @@ def process(request: pytest.FixtureRequest, own: engine.Engine) -> Iterator[subp
     arguments = [str(own.folder)] if request.param == "own" else []
     with subprocess.Popen([sys.executable, "-c", SLEEP, *arguments]) as started:
         (own.folder / "dockerd.pid").write_text(str(started.pid))
+        command = Path(f"/proc/{started.pid}/cmdline")
+        # A moment after it has begun to run the program, its arguments are not there yet.
+        wait_until(lambda: "" if SLEEP in command.read_text() else "it starts", 10, "the process")
         yield started
         started.kill()
 
