@@ -22,6 +22,7 @@ from cryptography import x509
 from urllib3.exceptions import ConnectTimeoutError, HTTPError, NewConnectionError, ReadTimeoutError, SSLError
 
 from stack.cluster import READ_ERRORS, Cluster
+from stack.polling import looks
 
 PORT = 443
 DEADLINE_S = 5.0
@@ -448,11 +449,9 @@ def wait(
         seconds: The longest wait.
         unreached: Called once, where the cluster's address is not reached; returns the seconds that it gets at least.
     """
-    began = time.monotonic()
     told = False
-    while True:
+    for passed in looks(INTERVAL_S):
         found = once()
-        passed = time.monotonic() - began
         if not found.get("reached", True) and not told:
             told = True
             seconds = max(seconds, unreached(found))
@@ -460,7 +459,7 @@ def wait(
         late = [answer for answer in found["answers"] if answer["unasked"]]
         if (not bad or passed > seconds) and (not late or passed > min(seconds, UNREACHED_S)):
             return found
-        time.sleep(INTERVAL_S)
+    raise AssertionError("looks never end")
 
 
 def look(cluster: Cluster, door: Mapping[str, Any], parts: Collection[str]) -> dict[str, Any]:
