@@ -8,7 +8,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "src"))
 
-from stack.objects import drifted, merge_applied, merge_secrets
+from stack.objects import annotation_patches, drifted, merge_applied, merge_secrets
 from stack.waiting import rollout_problem
 
 DOCUMENTATION = r"""
@@ -32,6 +32,7 @@ _value: {type: list, elements: dict, description: "Definitions to apply."}
 class FilterModule:
     def filters(self) -> dict[str, Any]:
         return {
+            "annotation_patches": annotation_patches,
             "drifted": drifted,
             "merge_applied": merge_applied,
             "merge_secrets": merge_secrets,

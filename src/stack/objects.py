@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+from collections.abc import Iterable
 from typing import Any
 
 from ansible.module_utils.common.yaml import yaml_load_all
@@ -47,12 +48,28 @@ def merge_secrets(secrets: dict[str, dict[str, str]], result: Object) -> dict[st
 
 
 def secret_values(secret: Object) -> dict[str, str]:
-    """The decoded values of a Secret."""
+    """The decoded values of a Secret; bytes that are no UTF-8 become surrogates, as Ansible has them."""
     encoded = secret.get("data") or {}
     return {
-        **{key: base64.b64decode(value).decode() for key, value in encoded.items()},
+        **{key: base64.b64decode(value).decode(errors="surrogateescape") for key, value in encoded.items()},
         **(secret.get("stringData") or {}),
     }
+
+
+def annotation_patches(objects: Iterable[Object], annotations: dict[str, str]) -> list[Object]:
+    """What sets annotations of objects, as a patch for each."""
+    return [
+        {
+            "apiVersion": found["apiVersion"],
+            "kind": found["kind"],
+            "metadata": {
+                "name": found["metadata"]["name"],
+                "namespace": found["metadata"]["namespace"],
+                "annotations": annotations,
+            },
+        }
+        for found in objects
+    ]
 
 
 def _returned(result: Object) -> list[Object]:

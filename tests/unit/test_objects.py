@@ -73,7 +73,7 @@ def test_what_was_applied_is_recorded_and_secrets_apart() -> None:
     service = {"kind": "Service", "metadata": {"name": "shop"}, "spec": {"ports": []}}
     secret = {"kind": "Secret", "metadata": {"name": "login"}, "data": {"password": "cMOkc3M="}}
     result = {"results": [{"result": service}, {"result": secret}]}
-    before = {"Service/shop": {}, "Service/other": {}}
+    before: dict[str, Any] = {"Service/shop": {}, "Service/other": {}}
     assert merge_applied(before, result) == {"Service/shop": service, "Service/other": {}}
     assert merge_secrets({"login": {"password": "old", "gone": ""}, "other": {}}, result) == {
         "login": {"password": "päss"},
