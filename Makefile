@@ -129,16 +129,21 @@ sbom: $(VENV)/dev.stamp ## Write a bill of materials for each running image
 
 ##@ Develop
 
-# A failed stage does not end the run, so that one run shows everything that is wrong.
+# A failed stage does not end the run, so that one run shows everything that is wrong. The service's tests need no cluster, and run
+# beside the roles'.
 test: ## Run every test: lint, unit, policy, the service, then a deployment, the roles, the stack
-	@mkdir -p $(OUTPUT) && : > $(OUTPUT)/stages; failed=0; \
-	for stage in lint test-unit test-policy test-app deploy test-roles; do \
-	  echo "=== make $$stage"; began=$$SECONDS; \
-	  if $(MAKE) --no-print-directory $$stage ARGS=; then result=passed; else result=FAILED; failed=1; fi; \
-	  printf '%-10s %s in %d s\n' $$stage $$result $$((SECONDS - began)) >> $(OUTPUT)/stages; \
-	done; \
-	echo "=== make test-e2e"; \
-	MAKE_TEST=1 $(MAKE) --no-print-directory test-e2e ARGS= && exit $$failed
+	@mkdir -p $(OUTPUT) && rm -f $(OUTPUT)/{stages,durations}; \
+	stage() { \
+	  local began=$$SECONDS result=passed; echo "=== make $$1"; \
+	  $(MAKE) --no-print-directory $$1 ARGS= || result=FAILED; \
+	  printf '%-11s %s in %d s\n' $$1 $$result $$((SECONDS - began)) >> $(OUTPUT)/stages; \
+	}; \
+	stage lint; stage test-unit; stage test-policy; \
+	stage test-app > $(OUTPUT)/app 2>&1 & stage deploy; stage test-roles; wait; cat $(OUTPUT)/app; \
+	stage test-e2e; \
+	echo; echo "=== stages"; cat $(OUTPUT)/stages; \
+	echo "=== slowest tests"; sort -rn $(OUTPUT)/durations | head; \
+	! grep -q FAILED $(OUTPUT)/stages
 
 # The checks run side by side; the output of each is kept together.
 LINTS := lint-manifests lint-roles lint-types lint-locks lint-tree lint-words lint-python
@@ -194,14 +199,14 @@ test-role-%: $(VENV)/dev.stamp $(VENV)/tools.stamp ## Test one role alone, such 
 	@molecule reset --scenario-name $* --no-report > /dev/null 2>&1
 	@$(RUN) molecule test --scenario-name $* --report --no-command-borders
 
-# Without ARGS, the tests with a stack of their own run side by side with the others. The disruptive tests run last, and alone.
+# Without ARGS, what touches nothing of the stack runs beside the other tests. What needs the machine for itself comes last.
 E2E := pytest tests/e2e
 test-e2e: $(VENV)/dev.stamp $(VENV)/tools.stamp $(VENV_APP)/dev.stamp $(VENV_CHECKOV)/stamp ## Test the running stack (ARGS='-m backup')
 ifeq ($(strip $(ARGS)),)
 	@mkdir -p $(OUTPUT); failed=0; $(E2E) -m beside > $(OUTPUT)/beside 2>&1 & beside=$$!; \
-	$(E2E) -m 'not beside and not disruptive' || failed=1; \
+	$(E2E) -m 'not beside and not alone' || failed=1; \
 	wait $$beside || failed=1; cat $(OUTPUT)/beside; \
-	$(E2E) -m disruptive || failed=1; exit $$failed
+	$(E2E) -m alone || failed=1; exit $$failed
 else
 	@$(RUN) pytest $(if $(findstring tests/,$(ARGS)),,tests/e2e)
 endif

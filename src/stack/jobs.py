@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from stack.cluster import READ_ERRORS
+from stack.polling import Clock, Sleep, looks
 from stack.waiting import containers, explain, failure, hopeless, rollout_problem
 
 Object = dict[str, Any]
@@ -64,8 +65,8 @@ class JobWait:
         cluster: Cluster,
         name: str,
         say: Callable[[str], None],
-        clock: Callable[[], float] = time.monotonic,
-        sleep: Callable[[float], None] = time.sleep,
+        clock: Clock = time.monotonic,
+        sleep: Sleep = time.sleep,
     ) -> None:
         self._cluster = cluster
         self._name = name
@@ -84,10 +85,9 @@ class JobWait:
         Raises:
             Exception: One of `stack.cluster.READ_ERRORS`, where the API server does not answer any more.
         """
-        began = said_at = answered_at = self._clock()
+        said_at = answered_at = 0.0
         stuck_since: float | None = None
-        while True:
-            now = self._clock()
+        for now in looks(INTERVAL_S, self._clock, self._sleep):
             try:
                 job = self._cluster.job(self._name)
                 pods = self._pods()
@@ -95,7 +95,6 @@ class JobWait:
             except READ_ERRORS:
                 if now >= answered_at + PATIENCE_S:
                     raise
-                self._sleep(INTERVAL_S)
                 continue
             answered_at = now
             if job is None:
@@ -104,17 +103,17 @@ class JobWait:
                 return self._failed(why, pods)
             if not rollout_problem(job):
                 return Outcome(True, "")
-            stuck_since = (stuck_since or now) if _is_stuck(pods) else None
-            if now >= began + timeout_s:
+            stuck_since = (now if stuck_since is None else stuck_since) if _is_stuck(pods) else None
+            if now >= timeout_s:
                 return self._failed(f"Job {self._name} is not done after {timeout_s:.0f} s", pods)
             if stuck_since is not None and now >= stuck_since + PATIENCE_S:
-                return self._failed(f"Job {self._name} has not begun after {now - began:.0f} s", pods)
+                return self._failed(f"Job {self._name} has not begun after {now:.0f} s", pods)
             if has_logged:
                 said_at = now
             elif now >= said_at + SAY_S:
                 said_at = now
-                self._say(f"Job {self._name} {self._doing(pods)}: {now - began:.0f} of at most {timeout_s:.0f} s")
-            self._sleep(INTERVAL_S)
+                self._say(f"Job {self._name} {self._doing(pods)}: {now:.0f} of at most {timeout_s:.0f} s")
+        raise AssertionError("looks never end")
 
     def _pods(self) -> list[Object]:
         query = f"?labelSelector=batch.kubernetes.io%2Fjob-name%3D{self._name}"

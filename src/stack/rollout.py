@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 from urllib.parse import urlencode
 
 from stack.cluster import READ_ERRORS, reason
+from stack.polling import Clock, Sleep, looks
 from stack.waiting import explain, hopeless, is_ready, never_started, rollout_problem, speechless
 
 Object = dict[str, Any]
@@ -67,8 +67,8 @@ class Rollout:
         cluster: Cluster,
         kind: str,
         name: str,
-        clock: Callable[[], float] = time.monotonic,
-        sleep: Callable[[float], None] = time.sleep,
+        clock: Clock = time.monotonic,
+        sleep: Sleep = time.sleep,
     ) -> None:
         self._cluster = cluster
         self._clock = clock
@@ -86,10 +86,9 @@ class Rollout:
         Raises:
             RolloutError: It is not after this time, or a container has waited for a minute for what does not come.
         """
-        began = looked = self._clock()
+        looked = 0.0
         since: dict[tuple[str, str], float] = {}
-        while True:
-            now = self._clock()
+        for now in looks(ASK_S, self._clock, self._sleep):
             try:
                 workload = self._workload()
                 problem = rollout_problem(workload)
@@ -103,10 +102,9 @@ class Rollout:
             except READ_ERRORS as error:
                 problem = reason(error)
             if any(now - first > HOPELESS_S for first in since.values()):
-                raise RolloutError(self._message(problem, f"after {now - began:.0f} s, and waiting does not help"))
-            if now - began > seconds:
+                raise RolloutError(self._message(problem, f"after {now:.0f} s, and waiting does not help"))
+            if now > seconds:
                 raise RolloutError(self._message(problem, f"after {seconds:.0f} s"))
-            self._sleep(ASK_S)
 
     def _workload(self) -> Object:
         path = f"/apis/apps/v1/namespaces/{self._cluster.namespace}/{PATHS[self._kind]}/{self._name}"

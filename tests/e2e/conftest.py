@@ -25,6 +25,7 @@ from urllib3.exceptions import HTTPError
 from stack.inventory import read_settings
 
 ROOT = Path(__file__).parents[2]
+DURATIONS = ROOT / "test-output" / "durations"
 INVENTORY = os.environ.get("INVENTORY", "inventory/minikube")
 SETTINGS = [
     "minikube_provider", "monitoring_ingress_targets", "monitoring_nodes", "stack_app_host", "stack_ca_file",
@@ -385,16 +386,17 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark each test with its area; what takes parts of the stack down comes last."""
+    """Mark each test with its area; what takes parts of the stack down comes late, and what takes all down last."""
     areas = {f"test_{name}": area for area, names in AREAS.items() for name in names}
     for item in items:
         item.add_marker(areas[item.path.stem])
-    items.sort(key=lambda item: item.get_closest_marker("disruptive") is not None)
+    items.sort(key=lambda item: [item.get_closest_marker(name) is not None for name in ("alone", "disruptive")])
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Show the stages that `make test` ran before this one, so that its last lines say everything."""
-    stages = ROOT / "test-output" / "stages"
-    if os.environ.get("MAKE_TEST") and stages.exists():
-        terminalreporter.section("stages")
-        terminalreporter.write(stages.read_text())
+    """Add how long each part of each test took, in seconds, to what `make test` shows the slowest of."""
+    reports = [report for some in terminalreporter.stats.values() for report in some]
+    lines = [f"{one.duration:7.1f} {one.when:8} {one.nodeid}\n" for one in reports if getattr(one, "duration", 0) > 1]
+    DURATIONS.parent.mkdir(exist_ok=True)
+    with DURATIONS.open("a") as file:
+        file.writelines(lines)

@@ -13,7 +13,7 @@ import pytest
 from conftest import Run, Stack, until
 from load import steady_load
 
-pytestmark = pytest.mark.disruptive
+pytestmark = pytest.mark.alone
 
 MAX_PODS = 3
 # Under the rate limit for a single address.

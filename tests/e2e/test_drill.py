@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from conftest import Run, Stack
 
-pytestmark = pytest.mark.disruptive
+pytestmark = pytest.mark.alone
 
 FAULTS = ["switchover", "force-delete", "kill"]
 Drill = Callable[..., Run]

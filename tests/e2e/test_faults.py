@@ -13,7 +13,7 @@ import pytest
 import requests
 from conftest import ROOT, Stack, has_synchronous_replica, until
 
-pytestmark = pytest.mark.disruptive
+pytestmark = pytest.mark.alone
 
 
 def lost(stack: Stack, rows: dict[int, str]) -> list[int]:

@@ -80,7 +80,8 @@ class Credential(threading.Thread):
         self.stopped = threading.Event()
 
     def run(self) -> None:
-        while not self.refused_s and not self.stopped.wait(0.5):
+        # Each look starts programs, and six of them at once would slow down what they look at.
+        while not self.refused_s and not self.stopped.wait(2):
             try:
                 if not self.replaced_s and self.read() != self.former:
                     self.replaced_s = time.monotonic()

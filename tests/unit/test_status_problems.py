@@ -205,6 +205,7 @@ URGENT = [
     (put("collations", 1, recorded="2.31"), "database app is sorted by collation version 2.31, and the system has 2.41"),
     (put("collations", 2, recorded="2.31"), "database template1 is sorted by collation version 2.31, and the system has 2.41"),
     (put("collations", 1, collations=3, collations_used=1), "3 collations in database app are of another version than the system's"),
+    (put("collations", 1, collations=1, collations_used=1), "1 collation in database app is of another version than the system's"),
     # The rest.
     (put("requests", errors_now=1), "1 of the last 1 requests ended with an error"),
     (put("volumes", 0, phase="Lost"), "volume data-postgres-0 is Lost"),

@@ -22,6 +22,7 @@ from cryptography import x509
 from urllib3.exceptions import ConnectTimeoutError, HTTPError, NewConnectionError, ReadTimeoutError, SSLError
 
 from stack.cluster import READ_ERRORS, Cluster
+from stack.polling import looks
 
 PORT = 443
 DEADLINE_S = 5.0
@@ -398,15 +399,13 @@ def wait(once: Callable[[], dict[str, Any]], seconds: float) -> dict[str, Any]:
         once: Asks everything once, and returns what ``ask_all`` does.
         seconds: The longest wait.
     """
-    began = time.monotonic()
-    while True:
+    for passed in looks(INTERVAL_S):
         found = once()
-        passed = time.monotonic() - began
         bad = [answer for answer in found["answers"] if answer["wrong"]]
         late = [answer for answer in found["answers"] if answer["unasked"]]
         if (not bad or passed > seconds) and (not late or passed > min(seconds, UNREACHED_S)):
             return found
-        time.sleep(INTERVAL_S)
+    raise AssertionError("looks never end")
 
 
 def look(cluster: Cluster, door: Mapping[str, Any], parts: Collection[str]) -> dict[str, Any]:

@@ -295,7 +295,10 @@ class Judge:
                 again = f'-c "REINDEX DATABASE {quoted}" -c "ALTER DATABASE {quoted} REFRESH COLLATION VERSION"'
                 yield problem(what, f"{run} {shlex.quote(f'{psql} {again}')}")
             if found["collations"]:
-                what = f"{found['collations']} collations in database {name} are of another version than the system's"
+                count = found["collations"]
+                many = "1 collation" if count == 1 else f"{count} collations"
+                verb = "is" if count == 1 else "are"
+                what = f"{many} in database {name} {verb} of another version than the system's"
                 each = (
                     "SELECT format(\\$\\$ALTER COLLATION %s REFRESH VERSION;\\$\\$, oid::regcollation)"
                     " FROM pg_collation WHERE collversion <> pg_collation_actual_version(oid)"
