@@ -8,7 +8,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "src"))
 
-from stack.policies import due_policies, monitoring_flows, network_policies, stale_policies
+from stack.policies import due_policies, monitoring_flows, network_policies, role_flows, stale_policies
 
 DOCUMENTATION = r"""
 name: network_policies
@@ -29,6 +29,7 @@ class FilterModule:
     def filters(self) -> dict[str, Any]:
         return {
             "network_policies": network_policies,
+            "role_flows": role_flows,
             "monitoring_flows": monitoring_flows,
             "due_policies": due_policies,
             "stale_policies": stale_policies,

@@ -79,7 +79,7 @@ def read(server: Server, *, managed: bool = True, routes: bool = False, cluster_
         for kind in kinds:
             objects |= by_name(_items(server, api_version, kind))
     if cluster_roles:
-        objects[f"Namespace/{server.namespace}"] = found
+        objects |= {f"Namespace/{server.namespace}": found} if found else {}
         label = quote(f"app.kubernetes.io/part-of={server.namespace}")
         for kind in ("ClusterRole", "ClusterRoleBinding"):
             objects |= by_name(_listed(server, f"{base_path(RBAC)}/{plural(kind)}?labelSelector={label}", RBAC, kind))

@@ -5,12 +5,17 @@ https://kubernetes.io/docs/concepts/services-networking/network-policies/
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any
+
+import yaml
 
 from stack.objects import Object
 
+ROLES = Path(__file__).parents[2] / "roles"
 KUBELET_PORT = 10250
 ADDRESS = re.compile(r"[0-9.]+")
 DNS_PORTS = [{"protocol": "UDP", "port": 53}, {"protocol": "TCP", "port": 53}]
@@ -53,6 +58,18 @@ def network_policies(flows: Iterable[Flow], metadata: Object, peers: Mapping[str
     return policies
 
 
+def role_flows(ports: Mapping[str, list[int]], roles: Path = ROLES) -> list[Flow]:
+    """The flows of all roles, each in ``meta/flows.yml`` of the role whose pods take the connections.
+
+    Args:
+        ports: The ports of what is beyond the namespace, by its name: flows to it are written without them.
+        roles: The folder of the roles.
+    """
+    files = sorted(roles.glob("*/meta/flows.yml"))
+    flows = [flow for file in files for flow in yaml.safe_load(file.read_text())]
+    return [{**flow, "ports": flow["ports"] if "ports" in flow else ports[flow["to"]]} for flow in flows]
+
+
 def monitoring_flows(nodes: Iterable[str], targets: Iterable[str]) -> list[Flow]:
     """The flows to what Prometheus reads beyond the namespace.
 
@@ -72,9 +89,23 @@ def monitoring_flows(nodes: Iterable[str], targets: Iterable[str]) -> list[Flow]
 
 
 def due_policies(wanted: list[Object], found: list[Object]) -> list[Object]:
-    """The policies to apply: whatever a live one has beside what is wanted would let something through."""
-    specs = {policy["metadata"]["name"]: policy.get("spec") for policy in found}
-    return [policy for policy in wanted if specs.get(policy["metadata"]["name"]) != policy["spec"]]
+    """The policies to apply: whatever a live one has beside what is wanted would let something through.
+
+    The order of rules has no meaning, so that it is no difference.
+    """
+    specs = {policy["metadata"]["name"]: _in_order(policy.get("spec")) for policy in found}
+    return [policy for policy in wanted if specs.get(policy["metadata"]["name"]) != _in_order(policy["spec"])]
+
+
+def _in_order(spec: Object | None) -> Object:
+    """A spec with its rules sorted."""
+    found = spec or {}
+    rules = {
+        end: sorted(found[end], key=lambda rule: json.dumps(rule, sort_keys=True))
+        for end in ("ingress", "egress")
+        if found.get(end)
+    }
+    return {**found, **rules}
 
 
 def stale_policies(wanted: list[Object], found: list[Object]) -> list[Object]:

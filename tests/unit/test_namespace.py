@@ -60,8 +60,9 @@ def test_objects_are_read_by_kind_and_name_and_secrets_decoded() -> None:
     assert not [path for path in server.asked if "cluster" in path]
 
 
-def test_a_namespace_that_is_not_there_has_nothing() -> None:
-    found = read(Server({}))
+@pytest.mark.parametrize("cluster_roles", [False, True])
+def test_a_namespace_that_is_not_there_has_nothing(cluster_roles: bool) -> None:
+    found = read(Server({}), cluster_roles=cluster_roles)
     assert (found.labels, found.objects, found.secrets, found.policies) == ({}, {}, {}, [])
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from stack.policies import due_policies, monitoring_flows, network_policies, stale_policies
+from stack.policies import due_policies, monitoring_flows, network_policies, role_flows, stale_policies
 
 METADATA = {"namespace": "shop", "labels": {"a": "b"}}
 DNS = [{"namespaceSelector": {"matchLabels": {"name": "dns"}}}]
@@ -87,3 +88,33 @@ def test_a_live_policy_that_lets_more_through_is_due_and_one_that_nobody_wants_g
     assert [policy["metadata"]["name"] for policy in due_policies(wanted, found)] == ["postgres", "shop"]
     assert stale_policies(wanted, found) == [gone]
     assert due_policies(wanted, wanted) == stale_policies(wanted, wanted) == []
+
+
+def test_each_role_has_the_flows_to_its_pods(tmp_path: Path) -> None:
+    for role, flow in {
+        "shop": "{from: ingress, to: shop, ports: [80]}",
+        "backup": "{from: backup, to: bucket}",
+    }.items():
+        (tmp_path / role / "meta").mkdir(parents=True)
+        (tmp_path / role / "meta" / "flows.yml").write_text(f"- {flow}\n")
+    assert role_flows({"bucket": [9000]}, tmp_path) == [
+        {"from": "backup", "to": "bucket", "ports": [9000]},
+        {"from": "ingress", "to": "shop", "ports": [80]},
+    ]
+
+
+def test_every_role_says_which_ports_its_flows_need() -> None:
+    flows = role_flows({"bucket": [443], "api-server": [6443]})
+    ends = {(flow["from"], flow["to"]) for flow in flows}
+    assert {("flask-app", "postgres"), ("postgres-backup-job", "bucket"), ("prometheus", "api-server")} <= ends
+    assert len(ends) == len(flows), "a flow is written twice"
+    assert all(flow["ports"] and set(flow) == {"from", "to", "ports"} for flow in flows)
+
+
+def test_the_order_of_rules_is_no_difference() -> None:
+    flows = [{"from": name, "to": "shop", "ports": [80, 81]} for name in ("b", "a", "c")]
+    wanted, found = (network_policies(some, METADATA, PEERS, DNS) for some in (flows, flows[::-1]))
+    assert due_policies(wanted, found) == []
+    fewer = network_policies(flows[1:], METADATA, PEERS, DNS)
+    assert [policy["metadata"]["name"] for policy in due_policies(fewer, found)] == ["shop"]
+    assert [policy["metadata"]["name"] for policy in due_policies(wanted, fewer)] == ["b", "shop"]
