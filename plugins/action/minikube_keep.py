@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
-from ansible.plugins.action import ActionBase
 from kubernetes.config import ConfigException
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "src"))
 
+from stack.actions import ClusterAction, Options, Result
 from stack.cluster import READ_ERRORS, Cluster, reason
 from stack.minikube import etcd, secrets
 from stack.minikube.start import Files
@@ -24,9 +25,9 @@ description:
     its owner alone can read. It fails with a line for all that cannot be kept.
 options:
   reason: {type: str, required: true, description: "Why the cluster is replaced."}
-  kubeconfig: {type: path, required: true, description: "The kubeconfig."}
-  context: {type: str, required: true, description: "Its context."}
-  namespace: {type: str, required: true, description: "The stack's namespace, whose Secrets are all kept."}
+  kubeconfig: {type: path, description: "The kubeconfig; by default C(stack_kubeconfig)."}
+  context: {type: str, description: "The kubeconfig's context; by default C(stack_context)."}
+  namespace: {type: str, description: "The namespace whose Secrets are all kept; by default C(stack_namespace)."}
   data: {type: path, description: "minikube's folder in the node, where that is this machine."}
   kept: {type: path, required: true, description: "The folder of the file, and of a copy of etcd's files."}
   may_lose: {type: bool, default: false, description: "Whether to go on where something cannot be kept."}
@@ -38,27 +39,24 @@ lost: {type: list, elements: str, description: "A line for what is not kept."}
 """
 
 
-class ActionModule(ActionBase):
+class ActionModule(ClusterAction):
     """Entry point for ``minikube_keep`` tasks; see DOCUMENTATION above."""
 
-    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
-        result = super().run(tmp, task_vars)
-        _, arguments = self.validate_argument_spec(
-            argument_spec={
-                "reason": {"type": "str", "required": True},
-                "kubeconfig": {"type": "path", "required": True},
-                "context": {"type": "str", "required": True},
-                "namespace": {"type": "str", "required": True},
-                "data": {"type": "path"},
-                "kept": {"type": "path", "required": True},
-                "may_lose": {"type": "bool", "default": False},
-            }
-        )
+    _supports_check_mode = False
+    options: ClassVar[Options] = {
+        "reason": {"type": "str", "required": True},
+        "data": {"type": "path"},
+        "kept": {"type": "path", "required": True},
+        "may_lose": {"type": "bool", "default": False},
+    }
+
+    def act(self) -> Result:
+        arguments = self.arguments
         kept = Path(arguments["kept"])
         file = kept / "secrets.json"
         files = Files(Path(arguments["data"]), kept) if arguments["data"] else None
         try:
-            found, cluster, lost = read(arguments, files)
+            found, cluster, lost = read(self.connect, files)
             # A run that was broken off has kept them, and has removed what they were read from.
             if secrets.read(file)["secrets"]:
                 lost = []
@@ -67,25 +65,25 @@ class ActionModule(ActionBase):
                     f"{arguments['reason']}. Nothing was deleted: minikube_recreate is true, and not every Secret can "
                     f"be kept: {'; '.join(lost)}. minikube_recreate_may_lose=secrets agrees to new ones instead"
                 )
-                return {**result, "failed": True, "msg": msg}
+                return {"failed": True, "msg": msg}
             if keep := secrets.to_keep(found, arguments["namespace"]):
                 secrets.write(file, keep, cluster)
             names = [secret["metadata"] for secret in secrets.read(file)["secrets"]]
             if files:
                 files.release()
         except (secrets.KeptError, OSError) as error:
-            return {**result, "failed": True, "msg": f"{arguments['reason']}. Nothing was deleted: {error}"}
-        return {**result, "lost": lost, "kept": [f"{meta['namespace']}/{meta['name']}" for meta in names]}
+            return {"failed": True, "msg": f"{arguments['reason']}. Nothing was deleted: {error}"}
+        return {"lost": lost, "kept": [f"{meta['namespace']}/{meta['name']}" for meta in names]}
 
 
-def read(arguments: dict[str, Any], files: Files | None) -> tuple[list[dict[str, Any]], str | None, list[str]]:
+def read(connect: Callable[[], Cluster], files: Files | None) -> tuple[list[dict[str, Any]], str | None, list[str]]:
     """All Secrets of the cluster, its UID, and what cannot be read."""
     if files and files.are_lost():
         # What answers is what minikube has made in place of the cluster.
         unread, member, key = "minikube has reset the cluster", files.copy / "member", files.copy / files.key.name
     else:
         try:
-            cluster = Cluster(arguments["kubeconfig"], arguments["context"], arguments["namespace"])
+            cluster = connect()
             found = json.loads(cluster.get("/api/v1/secrets"))["items"]
             return found, json.loads(cluster.get("/api/v1/namespaces/kube-system"))["metadata"]["uid"], []
         except (*READ_ERRORS, ConfigException) as error:

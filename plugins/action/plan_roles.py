@@ -59,7 +59,7 @@ class ActionModule(ActionBase):
             roles=frozenset(arguments["roles"]),
             skipped=frozenset(arguments["skipped"]),
             settings=specs.without_unset(typed.validated_parameters),
-            secrets=value("namespace_secrets"),
-            objects=value("namespace_objects"),
-            policies={policy["metadata"]["name"]: policy for policy in value("namespace_policies_found")},
+            secrets=value("common_secrets"),
+            objects=value("common_objects"),
+            policies={policy["metadata"]["name"]: policy for policy in value("common_policies")},
         )

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Any
-
-from ansible.plugins.action import ActionBase
-from kubernetes.config import ConfigException
+from typing import ClassVar
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "src"))
 
-from stack.cluster import READ_ERRORS, Cluster, reason
+from stack.actions import ClusterAction, Options, Result
+from stack.cluster import READ_ERRORS, reason
 from stack.status.state import Reader
 
 DOCUMENTATION = r"""
@@ -22,9 +20,9 @@ description:
     through its proxy, and what only a pod can tell by a command in it. It changes nothing.
   - What cannot be read is C(null), with the reason under C(unread); a cluster that does not answer is a state as well.
 options:
-  kubeconfig: {type: path, required: true, description: "The kubeconfig."}
-  context: {type: str, required: true, description: "The kubeconfig's context."}
-  namespace: {type: str, required: true, description: "The namespace of the stack."}
+  kubeconfig: {type: path, description: "The kubeconfig; by default C(stack_kubeconfig)."}
+  context: {type: str, description: "The kubeconfig's context; by default C(stack_context)."}
+  namespace: {type: str, description: "The namespace; by default C(stack_namespace)."}
   door: {type: dict, required: true, description: "Where users reach the stack, see playbooks/vars/front_door.yml."}
 """
 
@@ -33,27 +31,23 @@ state: {type: dict, description: "The state, as playbooks/status.yml shows it."}
 """
 
 
-class ActionModule(ActionBase):
+class ActionModule(ClusterAction):
     """Entry point for ``stack_state`` tasks; see DOCUMENTATION above."""
 
-    _supports_check_mode = True
+    options: ClassVar[Options] = {"door": {"type": "dict", "required": True}}
 
-    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
-        result = super().run(tmp, task_vars)
-        _, arguments = self.validate_argument_spec(
-            argument_spec={
-                "kubeconfig": {"type": "path", "required": True},
-                "context": {"type": "str", "required": True},
-                "namespace": {"type": "str", "required": True},
-                "door": {"type": "dict", "required": True},
-            }
-        )
-        state = {key: arguments[key] for key in ("namespace", "context")}
+    def act(self) -> Result:
+        cluster = self.connect()
+        state = {**self.named(), "server": cluster.server}
         try:
-            cluster = Cluster(arguments["kubeconfig"], arguments["context"], arguments["namespace"])
-            state["server"] = cluster.server
-            state.update(Reader(cluster, arguments["door"]).read())
-        except (*READ_ERRORS, ConfigException) as error:
+            state.update(Reader(cluster, self.arguments["door"]).read())
+        except READ_ERRORS as error:
             state["unreachable"] = reason(error)
-        result["state"] = state
-        return result
+        return {"state": state}
+
+    def unreachable(self, error: Exception) -> Result:
+        return {"state": {**self.named(), "unreachable": reason(error)}}
+
+    def named(self) -> Result:
+        """What a state says of the place that was asked."""
+        return {key: self.arguments[key] for key in ("namespace", "context")}

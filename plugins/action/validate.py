@@ -28,6 +28,11 @@ options:
 """
 
 
+# Read once, where the plugin is loaded, and not in the process of every task.
+OPTIONS = specs.all_options()
+RULES = {role: importlib.import_module(f"stack.validation.{role}") for role in specs.validated_roles()}
+
+
 class ActionModule(ActionBase):
     """Entry point for ``validate`` tasks; see DOCUMENTATION above."""
 
@@ -42,15 +47,14 @@ class ActionModule(ActionBase):
                 "facts": {"type": "dict", "default": {}},
             }
         )
-        rules = importlib.import_module(f"stack.validation.{arguments['role']}")
-        options = specs.all_options()
+        rules = RULES[arguments["role"]]
         names = {*specs.role_options(arguments["role"]), *getattr(rules, "ALSO", ())} & set(task_vars or {})
         given = {name: self._templar.resolve_variable_expression(name) for name in sorted(names)}
         aliases = getattr(rules, "ALIASES", {})
-        found = [specs.type_problem(full_name(name, aliases), options[name], value) for name, value in given.items()]
+        found = [specs.type_problem(full_name(name, aliases), OPTIONS[name], value) for name, value in given.items()]
         problems = [problem for problem in found if problem]
         if not problems:
-            settings = {name: specs.converted(name, options[name], value) for name, value in given.items()}
+            settings = {name: specs.converted(name, OPTIONS[name], value) for name, value in given.items()}
             check = rules.running_problems if arguments["running"] else rules.problems
             problems = check({**settings, **arguments["facts"]})
         if problems:

@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Any
-
-from ansible.plugins.action import ActionBase
-from kubernetes.config import ConfigException
+from typing import ClassVar
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "src"))
 
-from stack.cluster import Cluster
+from stack.actions import ClusterAction, Options, Result
 from stack.rollout import PATHS, Rollout, RolloutError
 
 DOCUMENTATION = r"""
@@ -23,9 +20,9 @@ description:
     with room, a quota, a volume that cannot be mounted, the last lines of a container that crashes.
   - Where waiting does not help, it fails after a minute.
 options:
-  kubeconfig: {type: path, required: true, description: "The kubeconfig."}
-  context: {type: str, required: true, description: "The kubeconfig's context."}
-  namespace: {type: str, required: true, description: "The namespace of the workload."}
+  kubeconfig: {type: path, description: "The kubeconfig; by default C(stack_kubeconfig)."}
+  context: {type: str, description: "The kubeconfig's context; by default C(stack_context)."}
+  namespace: {type: str, description: "The namespace; by default C(stack_namespace)."}
   kind: {type: str, required: true, choices: [Deployment, StatefulSet, DaemonSet], description: "Its kind."}
   name: {type: str, required: true, description: "Its name."}
   timeout: {type: int, required: true, description: "The longest wait, in seconds."}
@@ -36,28 +33,20 @@ msg: {type: str, description: "Why it is not rolled out."}
 """
 
 
-class ActionModule(ActionBase):
+class ActionModule(ClusterAction):
     """Entry point for ``wait_for_rollout`` tasks; see DOCUMENTATION above."""
 
-    _supports_check_mode = True
+    options: ClassVar[Options] = {
+        "kind": {"type": "str", "required": True, "choices": [*PATHS]},
+        "name": {"type": "str", "required": True},
+        "timeout": {"type": "int", "required": True},
+    }
 
-    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
-        result = super().run(tmp, task_vars)
-        _, arguments = self.validate_argument_spec(
-            argument_spec={
-                "kubeconfig": {"type": "path", "required": True},
-                "context": {"type": "str", "required": True},
-                "namespace": {"type": "str", "required": True},
-                "kind": {"type": "str", "required": True, "choices": [*PATHS]},
-                "name": {"type": "str", "required": True},
-                "timeout": {"type": "int", "required": True},
-            }
-        )
+    def act(self) -> Result:
         if self._task.check_mode:
-            return {**result, "skipped": True}
+            return {"skipped": True}
         try:
-            cluster = Cluster(arguments["kubeconfig"], arguments["context"], arguments["namespace"])
-            Rollout(cluster, arguments["kind"], arguments["name"]).wait(arguments["timeout"])
-        except (RolloutError, ConfigException) as error:
-            result.update(failed=True, msg=str(error))
-        return result
+            Rollout(self.connect(), self.arguments["kind"], self.arguments["name"]).wait(self.arguments["timeout"])
+        except RolloutError as error:
+            return {"failed": True, "msg": str(error)}
+        return {}

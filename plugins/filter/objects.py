@@ -8,11 +8,11 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "src"))
 
-from stack.objects import unapplied, with_applied
+from stack.objects import annotation_patches, drifted, merge_applied, merge_secrets
 from stack.waiting import rollout_problem
 
 DOCUMENTATION = r"""
-name: unapplied
+name: drifted
 short_description: The definitions of manifests that the cluster does not have as they are
 description:
   - Each is returned with the annotation C(flask-postgres-stack/applied), a hash of the names of its fields. An object
@@ -31,4 +31,10 @@ _value: {type: list, elements: dict, description: "Definitions to apply."}
 
 class FilterModule:
     def filters(self) -> dict[str, Any]:
-        return {"unapplied": unapplied, "with_applied": with_applied, "rollout_problem": rollout_problem}
+        return {
+            "annotation_patches": annotation_patches,
+            "drifted": drifted,
+            "merge_applied": merge_applied,
+            "merge_secrets": merge_secrets,
+            "rollout_problem": rollout_problem,
+        }

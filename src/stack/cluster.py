@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import base64
 import datetime
+import functools
 import json
 from http import HTTPStatus
 from typing import Any
 from urllib.parse import quote
 
+import kubernetes.client
 from kubernetes import config
-from kubernetes.client import ApiClient, AppsV1Api, Configuration, CoreV1Api, NetworkingV1Api
+from kubernetes.client import ApiClient, Configuration
 from kubernetes.client.exceptions import ApiException
 from kubernetes.dynamic.exceptions import DynamicApiError
 from kubernetes.stream import stream
@@ -46,10 +48,23 @@ class Cluster:
         self.namespace = namespace
         self._settings = settings
         self._client = ApiClient(settings)
-        # Typed as anything, for fields that are always there are optional to the client's types.
-        self.core: Any = CoreV1Api(self._client)
-        self.apps: Any = AppsV1Api(self._client)
-        self.networking: Any = NetworkingV1Api(self._client)
+
+    # Each loads hundreds of classes, which takes a second; most callers get paths alone. They are typed as anything,
+    # for fields that are always there are optional to the client's types.
+    @functools.cached_property
+    def core(self) -> Any:
+        """The client of the core API."""
+        return kubernetes.client.CoreV1Api(self._client)
+
+    @functools.cached_property
+    def apps(self) -> Any:
+        """The client of the API ``apps/v1``."""
+        return kubernetes.client.AppsV1Api(self._client)
+
+    @functools.cached_property
+    def networking(self) -> Any:
+        """The client of the API ``networking.k8s.io/v1``."""
+        return kubernetes.client.NetworkingV1Api(self._client)
 
     def get(self, path: str, seconds: float = TIMEOUT_S, accept: str = "application/json, */*") -> str:
         """The body that a path of the API server answers with."""
@@ -135,7 +150,7 @@ class Cluster:
             command wrote to standard output; and to standard error.
         """
         # One of its own, for stream() changes the client that it is given while it runs.
-        own = CoreV1Api(ApiClient(self._settings))
+        own = kubernetes.client.CoreV1Api(ApiClient(self._settings))
         process = stream(
             own.connect_get_namespaced_pod_exec, pod, self.namespace, container=container, command=list(command),
             stdin=False, stdout=True, stderr=True, tty=False, _preload_content=False,

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import json
+from collections.abc import Iterable
 from typing import Any
 
 from ansible.module_utils.common.yaml import yaml_load_all
@@ -17,7 +19,7 @@ def documents(manifests: str) -> list[Object]:
     return [document for document in yaml_load_all(str(manifests)) if document]
 
 
-def unapplied(manifests: str, objects: dict[str, Object]) -> list[Object]:
+def drifted(manifests: str, objects: dict[str, Object]) -> list[Object]:
     due = []
     for definition in documents(manifests):
         digest = hashlib.sha256(json.dumps(_shape(definition), sort_keys=True).encode()).hexdigest()[:16]
@@ -28,10 +30,51 @@ def unapplied(manifests: str, objects: dict[str, Object]) -> list[Object]:
     return due
 
 
-def with_applied(objects: dict[str, Object], result: Object) -> dict[str, Object]:
-    """Put what a task of kubernetes.core.k8s has returned over what was there before it."""
-    results = [found["result"] for found in result["results"]] if "results" in result else [result]
-    return {**objects, **{f"{found['kind']}/{found['metadata']['name']}": found for found in results}}
+def merge_applied(objects: dict[str, Object], result: Object) -> dict[str, Object]:
+    """Put the objects that kubernetes.core.k8s has returned over those recorded before, without its Secrets."""
+    found = {f"{found['kind']}/{found['metadata']['name']}": found for found in _returned(result)}
+    return {**objects, **{name: value for name, value in found.items() if value["kind"] != "Secret"}}
+
+
+def merge_secrets(secrets: dict[str, dict[str, str]], result: Object) -> dict[str, dict[str, str]]:
+    """Put the Secrets that kubernetes.core.k8s has returned over those recorded before, with decoded values.
+
+    A run that only checks returns a definition as it was sent, with ``stringData``.
+    """
+    found = {
+        found["metadata"]["name"]: secret_values(found) for found in _returned(result) if found["kind"] == "Secret"
+    }
+    return {**secrets, **found}
+
+
+def secret_values(secret: Object) -> dict[str, str]:
+    """The decoded values of a Secret; bytes that are no UTF-8 become surrogates, as Ansible has them."""
+    encoded = secret.get("data") or {}
+    return {
+        **{key: base64.b64decode(value).decode(errors="surrogateescape") for key, value in encoded.items()},
+        **(secret.get("stringData") or {}),
+    }
+
+
+def annotation_patches(objects: Iterable[Object], annotations: dict[str, str]) -> list[Object]:
+    """What sets annotations of objects, as a patch for each."""
+    return [
+        {
+            "apiVersion": found["apiVersion"],
+            "kind": found["kind"],
+            "metadata": {
+                "name": found["metadata"]["name"],
+                "namespace": found["metadata"]["namespace"],
+                "annotations": annotations,
+            },
+        }
+        for found in objects
+    ]
+
+
+def _returned(result: Object) -> list[Object]:
+    """The objects of what kubernetes.core.k8s returns, which has a list of results for a list of definitions."""
+    return [found["result"] for found in result["results"]] if "results" in result else [result]
 
 
 def _shape(value: Any) -> Any:

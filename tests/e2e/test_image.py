@@ -47,7 +47,7 @@ def test_images_of_every_pod_are_brought(site: Site, stack: Stack, kubectl: Kube
         remove(name)
     kubectl(f"-n {stack.namespace} delete pods -l app=flask-app --wait=false")
     run = site("--tags", "flask_app").succeeded()
-    assert any("Bring the images that are missing" in change for change in run.changes)
+    assert any("Ensure the images on every node" in change for change in run.changes)
     assert all(is_there(name) for name in lost)
     until(stack.answers, 30)
     assert site("--tags", "flask_app").succeeded().changed == 0

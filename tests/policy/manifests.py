@@ -49,9 +49,13 @@ WRITE = """
 - name: Write the manifests
   ansible.builtin.copy:
     dest: "{{ manifests }}/{{ manifests_name | default(role_name) }}.yaml"
-    content: "{{ query('ansible.builtin.template', *templates) | select | join('\\n') }}"
+    content: "{{ (query('ansible.builtin.template', *templates) | select + objects) | join('\\n') }}"
     mode: "0600"
   vars:
+    # The network policies come from no template.
+    objects: >-
+      {{ __namespace_policies | map('to_json') | map('regex_replace', '^', '---\\n')
+         if role_name == 'namespace' else [] }}
     templates: >-
       {{ query('ansible.builtin.fileglob', role_path ~ '/templates/' ~ manifests_templates | default('*') ~ '.yaml.j2')
          | reject('search', '/_') | sort }}

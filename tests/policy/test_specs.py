@@ -34,6 +34,25 @@ def test_defaults_and_argument_specs_agree(role: str) -> None:
             assert option.get("type"), f"{name} has no type"
 
 
+# Such as `{{ postgres_user | default('postgres') }}`: another role's setting, and what a play without it takes.
+FALLBACK = re.compile(r"\{\{\s*(\w+)\s*\|\s*default\(((?:(?!\)\s*\|).)*)\)\s*\}\}", re.DOTALL)
+
+
+def test_a_play_without_a_role_takes_the_role_at_its_defaults() -> None:
+    defaults = {name: value for role in ROLES for name, value in _defaults(role).items()}
+    found = [
+        (name, *match.groups()) for name, value in defaults.items() if (match := FALLBACK.fullmatch(str(value).strip()))
+    ]
+    assert len(found) > 9, "the search finds nothing"
+    for name, other, text in found:
+        if other in defaults:
+            assert defaults[other] in (yaml.safe_load(text), f"{{{{ {text} }}}}"), name
+
+
+def _defaults(role: str) -> dict[str, Any]:
+    return load(ROOT / "roles" / role / "defaults" / "main.yml") or {}
+
+
 def test_secrets_are_known_as_such() -> None:
     """No message shows them: they are looked at before anything else reads them."""
     found = specs.all_options()

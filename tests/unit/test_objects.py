@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from stack.objects import unapplied
+from stack.objects import drifted, merge_applied, merge_secrets
 
 MANIFEST = """
 apiVersion: apps/v1
@@ -21,7 +21,7 @@ spec: {replicas: 2, template: {spec: {containers: [{name: shop, args: [serve]}]}
 @pytest.fixture
 def live() -> dict[str, Any]:
     """What the cluster makes of it."""
-    (applied,) = unapplied(MANIFEST, {})
+    (applied,) = drifted(MANIFEST, {})
     found = copy.deepcopy(applied)
     found["status"] = {"readyReplicas": 2}
     found["spec"]["revisionHistoryLimit"] = 10
@@ -31,12 +31,12 @@ def live() -> dict[str, Any]:
 
 
 def test_what_is_there_is_left_alone(live: dict[str, Any]) -> None:
-    assert unapplied(MANIFEST, live) == []
+    assert drifted(MANIFEST, live) == []
 
 
 def test_a_number_that_an_autoscaler_has_set_is_no_change_where_it_is_wanted(live: dict[str, Any]) -> None:
     live["Deployment/shop"]["spec"]["replicas"] = 5
-    assert unapplied(MANIFEST.replace("replicas: 2", "replicas: 5"), live) == []
+    assert drifted(MANIFEST.replace("replicas: 2", "replicas: 5"), live) == []
 
 
 @pytest.mark.parametrize(
@@ -52,7 +52,7 @@ def test_a_number_that_an_autoscaler_has_set_is_no_change_where_it_is_wanted(liv
 )
 def test_another_manifest_is_applied(live: dict[str, Any], this: str, that: str) -> None:
     assert MANIFEST.replace(this, that) != MANIFEST
-    assert len(unapplied(MANIFEST.replace(this, that), live)) == 1
+    assert len(drifted(MANIFEST.replace(this, that), live)) == 1
 
 
 @pytest.mark.parametrize(
@@ -66,4 +66,24 @@ def test_another_manifest_is_applied(live: dict[str, Any], this: str, that: str)
 )
 def test_what_somebody_has_changed_is_applied(live: dict[str, Any], change: Callable[[dict[str, Any]], Any]) -> None:
     change(live["Deployment/shop"])
-    assert len(unapplied(MANIFEST, live)) == 1
+    assert len(drifted(MANIFEST, live)) == 1
+
+
+def test_what_was_applied_is_recorded_and_secrets_apart() -> None:
+    service = {"kind": "Service", "metadata": {"name": "shop"}, "spec": {"ports": []}}
+    secret = {"kind": "Secret", "metadata": {"name": "login"}, "data": {"password": "cMOkc3M="}}
+    result = {"results": [{"result": service}, {"result": secret}]}
+    before: dict[str, Any] = {"Service/shop": {}, "Service/other": {}}
+    assert merge_applied(before, result) == {"Service/shop": service, "Service/other": {}}
+    assert merge_secrets({"login": {"password": "old", "gone": ""}, "other": {}}, result) == {
+        "login": {"password": "päss"},
+        "other": {},
+    }
+    assert before == {"Service/shop": {}, "Service/other": {}}
+
+
+def test_one_applied_object_comes_without_a_list() -> None:
+    secret = {"kind": "Secret", "metadata": {"name": "login"}, "stringData": {"password": "new"}}
+    assert merge_applied({}, secret) == {}
+    assert merge_secrets({}, secret) == {"login": {"password": "new"}}
+    assert merge_secrets({}, {"kind": "Secret", "metadata": {"name": "empty"}, "data": None}) == {"empty": {}}

@@ -21,22 +21,14 @@ SETTINGS: dict[str, Any] = {
     "postgres_base_image": "docker.io/library/postgres:17-trixie",
     "postgres_image_repository": "",
     "postgres_storage_class": "standard",
-    "postgres_backup_storage_class": "standard",
-    "postgres_backup_s3_path": "/flask-postgres",
+    "postgres_archiving_enabled": True,
+    "postgres_archiving_resources": {"limits": {"memory": "256Mi"}},
+    "postgres_pooling_enabled": False,
     "postgres_metrics_enabled": True,
-    "postgres_pooler_base_image": "docker.io/library/debian:trixie-slim",
     "default_parameters": {"max_connections": 100, "shared_preload_libraries": "pg_stat_statements"},
     "own_parameters": {"ssl": "on"},
 }
-BUCKET = {
-    "postgres_backup_repository": "s3",
-    "postgres_backup_s3_endpoint": "s3.example.com:9000",
-    "postgres_backup_s3_bucket": "backups",
-    "postgres_backup_s3_region": "here",
-    "postgres_backup_s3_key": "someone",
-    "postgres_backup_s3_key_secret": "something",
-}
-POOLER = {"postgres_pooler_enabled": True}
+POOLER = {"postgres_pooler_enabled": True, "postgres_pooler_pool_size": 20, "postgres_pooler_replicas": 2}
 
 
 def names(**changes: Any) -> list[str]:
@@ -47,10 +39,7 @@ def names(**changes: Any) -> list[str]:
     "changes",
     [
         {},
-        BUCKET,
         POOLER,
-        {"postgres_backup_full_schedule": "@weekly", "postgres_backup_incr_schedule": "*/30 1-3 * * mon-fri"},
-        {"postgres_backup_queue_size": "1Gi"},
         {"postgres_parameters": {"TimeZone": "Europe/Berlin", "shared_buffers": "256MB"}},
         {"postgres_resources": {"requests": {"cpu": "100m"}}},
         {"flask_app_environment": {"DB_POOL_SIZE": "10"}},
@@ -84,22 +73,7 @@ def test_what_works_is_taken(changes: dict[str, Any]) -> None:
         ("postgres_parameters", {"postgres_parameters": {"shared_buffers": "100GB"}}),
         ("postgres_parameters", {"postgres_parameters": {"shared_buffers": "480MB"}}),
         ("postgres_parameters", {"postgres_parameters": {"wal_buffers": "400MB"}}),
-        ("postgres_backup_storage_size", {"postgres_backup_storage_size": "100Mi"}),
-        ("postgres_backup_full_schedule", {"postgres_backup_full_schedule": "30 25 * * 0"}),
-        ("postgres_backup_incr_schedule", {"postgres_backup_incr_schedule": "nightly"}),
-        ("postgres_backup_retention", {"postgres_backup_retention": 0}),
-        ("postgres_backup_queue_size", {"postgres_backup_queue_size": "5Gi", "postgres_storage_size": "1Gi"}),
-        ("postgres_backup_queue_size", {"postgres_backup_queue_size": "16Mi"}),
-        ("postgres_backup_timeout", {"postgres_backup_timeout": 10}),
-        ("postgres_backup_passphrase", {"postgres_backup_passphrase": "short"}),
-        ("postgres_backup_s3_bucket", {**BUCKET, "postgres_backup_s3_bucket": ""}),
-        ("postgres_backup_s3_endpoint", {**BUCKET, "postgres_backup_s3_endpoint": "https://s3.example.com"}),
-        ("postgres_backup_s3_path", {**BUCKET, "postgres_backup_s3_path": "no/slash"}),
-        ("postgres_backup_s3_ca", {**BUCKET, "postgres_backup_s3_ca": "/etc/ssl/ca.crt"}),
-        ("postgres_pooler_enabled", {**POOLER, "postgres_client_certificates": True}),
-        ("postgres_pooler_replicas", {**POOLER, "postgres_pooler_replicas": 0}),
-        ("postgres_pooler_max_clients", {**POOLER, "postgres_pooler_max_clients": 0}),
-        ("postgres_pooler_query_timeout", {**POOLER, "postgres_pooler_query_timeout": 0}),
+        ("postgres_archiving_resources", {"postgres_archiving_resources": {"limits": {"memory": "a lot"}}}),
         ("flask_app_environment", {"flask_app_environment": {"DB_POOL_SIZE": 30}}),
         ("flask_app_environment", {"flask_app_environment": {"WEB_CONCURRENCY": "16"}}),
         ("flask_app_environment", {"flask_app_autoscaling_enabled": True, "flask_app_autoscaling_max": 20}),
@@ -112,22 +86,23 @@ def test_what_cannot_work_is_refused_by_name(name: str, changes: dict[str, Any])
     assert names(**changes) == [name]
 
 
-@pytest.mark.parametrize("size", [0, 40])
-def test_a_pool_that_leaves_nobody_a_connection_is_refused(size: int) -> None:
-    assert "postgres_pooler_pool_size" in names(**POOLER, postgres_pooler_pool_size=size)
+@pytest.mark.parametrize(("size", "replicas", "largest"), [(40, 2, 33), (34, 2, 33), (22, 3, 21)])
+def test_a_pool_that_leaves_nobody_a_connection_is_refused(size: int, replicas: int, largest: int) -> None:
+    settings = {**SETTINGS, **POOLER, "postgres_pooler_pool_size": size, "postgres_pooler_replicas": replicas}
+    found = {problem.name: str(problem) for problem in postgres.problems(settings)}
+    assert f"at most {largest}," in found["postgres_pooler_pool_size"]
+    assert "postgres_pooler_pool_size" not in names(**{**settings, "postgres_pooler_pool_size": largest})
 
 
 def test_everything_is_said_at_once() -> None:
-    found = names(postgres_instances=0, postgres_database="template0", postgres_backup_retention=0)
-    assert found == ["postgres_instances", "postgres_database", "postgres_backup_retention"]
+    found = names(postgres_instances=0, postgres_database="template0", postgres_user="pg_root")
+    assert found == ["postgres_instances", "postgres_database", "postgres_user"]
 
 
 def test_no_line_has_a_secret() -> None:
-    secrets = {"postgres_password": "two\nlines", "postgres_backup_passphrase": "a secret"}
-    found = " ".join(lines(postgres.problems({**SETTINGS, **secrets})))
+    found = " ".join(lines(postgres.problems({**SETTINGS, "postgres_password": "two\nlines"})))
     assert "postgres_password" in found
-    assert "postgres_backup_passphrase" in found
-    assert not [value for value in ("two", "a secret") if value in found]
+    assert "two" not in found
 
 
 def test_the_message_of_a_pool_says_what_would_fit() -> None:
@@ -154,13 +129,9 @@ RUNNING: dict[str, Any] = {
         "postgres_app_user": "flask_app_2",
         "postgres_console_user": "pgadmin",
     },
-    "found_claims": {"postgres": CLAIM, "postgres_backup": CLAIM},
-    "backup_volume_grows": False,
-    "found_cipher": "none",
-    "found_passphrase": "",
+    "found_claim": CLAIM,
     "restoring": "",
 }
-ENCRYPTED = {"found_cipher": "aes-256-cbc", "found_passphrase": "the one it was", "postgres_backup_encrypted": True}
 
 
 def changed(changes: dict[str, Any]) -> list[Problem]:
@@ -171,13 +142,8 @@ def changed(changes: dict[str, Any]) -> list[Problem]:
     "changes",
     [
         {},
-        {"found_logins": {}, "found_claims": {"postgres": {}, "postgres_backup": {}}, "found_cipher": ""},
+        {"found_logins": {}, "found_claim": {}},
         {"postgres_storage_size": "5120Mi"},
-        {"postgres_backup_storage_size": "6Gi", "backup_volume_grows": True},
-        {"postgres_backup_storage_class": ""},
-        ENCRYPTED,
-        {**ENCRYPTED, "postgres_backup_passphrase": "the one it was"},
-        {"postgres_backup_encrypted": True, "postgres_backup_enabled": False},
     ],
 )
 def test_what_fits_the_running_database_is_taken(changes: dict[str, Any]) -> None:
@@ -192,16 +158,9 @@ def test_what_fits_the_running_database_is_taken(changes: dict[str, Any]) -> Non
         ("postgres_console_user", {"postgres_console_user": "other"}),
         ("postgres_storage_size", {"postgres_storage_size": "6Gi"}),
         ("postgres_storage_class", {"postgres_storage_class": "fast"}),
-        ("postgres_backup_storage_size", {"postgres_backup_storage_size": "6Gi"}),
-        ("postgres_backup_storage_size", {"postgres_backup_storage_size": "4Gi", "backup_volume_grows": True}),
-        ("postgres_backup_storage_class", {"postgres_backup_storage_class": "fast"}),
-        ("postgres_backup_encrypted", {"postgres_backup_encrypted": True}),
-        ("postgres_backup_encrypted", {**ENCRYPTED, "postgres_backup_encrypted": False}),
-        ("postgres_backup_passphrase", {**ENCRYPTED, "postgres_backup_passphrase": "another"}),
         ("postgres_namespace", {"restoring": "2026-03-01T18:00:00Z"}),
     ],
 )
 def test_what_is_there_and_cannot_change_is_refused_by_name(name: str, changes: dict[str, Any]) -> None:
     (problem,) = changed(changes)
     assert problem.name == name
-    assert "the one it was" not in str(problem)

@@ -435,17 +435,22 @@ def test_the_roles_of_a_run(run_tags: list[str], skip_tags: list[str], roles: li
 def crossing() -> set[str]:
     """The settings that a role reads though another has them, and the stack's that come to several."""
     folders = [*ROLES, "namespace"]
+    # Several roles of the database run under the tag of one.
+    parts = {role: [path for path in (REPOSITORY / "roles").glob(f"{role}*") if path.is_dir()] for role in folders}
     texts = {
         role: "\n".join(
             file.read_text()
+            for folder in parts[role]
             for part in ("defaults", "vars", "tasks", "templates")
-            for file in (REPOSITORY / "roles" / role / part).glob("*")
+            for file in (folder / part).glob("*")
             if file.is_file()
         )
         for role in folders
     }
     owned = {
-        role: set(yaml.safe_load((REPOSITORY / "roles" / role / "defaults" / "main.yml").read_text()))
+        role: {
+            name for folder in parts[role] for name in yaml.safe_load((folder / "defaults" / "main.yml").read_text())
+        }
         for role in folders
     }
     names = {role: set(re.findall(r"\b[a-z][a-z0-9]*_[a-z0-9_]+\b", text)) for role, text in texts.items()}

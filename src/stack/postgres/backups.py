@@ -6,15 +6,18 @@ A stanza is what ``pgbackrest info --output=json`` says of a database
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
 from stack.postgres.times import moment, shown
+from stack.quantity import mebibytes
 
 Stanza = Mapping[str, Any]
 # A segment's name begins with its timeline, as eight hexadecimal digits.
 TIMELINE_DIGITS = 8
+QUEUE_MIN_MIB = 64
 
 
 def secret(
@@ -39,6 +42,34 @@ def secret(
         **({"FORMER_PASSPHRASE": kept} if kept is not None else {}),
         **bucket,
     }
+
+
+def noted_repository(database: Mapping[str, Any], annotation: str) -> dict[str, str]:
+    """The repository that a first backup of the database is in, and its cipher; both empty where there is none.
+
+    Args:
+        database: The StatefulSet of the instances; empty before the first run.
+        annotation: The annotation in which it has both.
+    """
+    note = ((database.get("metadata") or {}).get("annotations") or {}).get(annotation, "")
+    repository, _, cipher = note.partition(" ")
+    return {"repository": repository, "cipher": cipher}
+
+
+def queue_mib(size: str, storage: str) -> int:
+    """The WAL in MiB that may wait for a repository that is down, until it is dropped.
+
+    Args:
+        size: What the stack's user set, as a quantity of Kubernetes; empty for a fifth of the volume, at least 64 MiB.
+        storage: The size of an instance's volume, as a quantity of Kubernetes.
+    """
+    return int(mebibytes(size)) if size else max(int(mebibytes(storage) // 5), QUEUE_MIN_MIB)
+
+
+def is_outside_cluster(endpoint: str) -> bool:
+    """Whether a bucket's endpoint has a name that this machine can look up: not that of a Service in a cluster."""
+    host = endpoint.partition(":")[0]
+    return "." in host and not re.search(r"\.svc(\.|$)", host)
 
 
 def first(objects: Mapping[str, Mapping[str, Any]], annotation: str, note: str) -> Mapping[str, Any]:

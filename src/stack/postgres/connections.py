@@ -74,6 +74,25 @@ def pooler_most(max_connections: int, replicas: int) -> int:
     return (max_connections - POOLER_SPARED) // max(replicas, 1) - POOLER_AUTH_SIZE
 
 
+def pooler_problems(settings: Mapping[str, Any], max_connections: int) -> Iterator[Problem]:
+    """What is wrong with the pooler's pools, where they leave nobody else a connection.
+
+    Args:
+        settings: Those of `ALSO` that are known, converted to their types.
+        max_connections: PostgreSQL's parameter.
+    """
+    if not settings.get("postgres_pooler_enabled"):
+        return
+    size, replicas = (_number(settings.get(f"postgres_pooler_{name}"), 0) for name in ("pool_size", "replicas"))
+    largest = pooler_most(max_connections, replicas)
+    if size > largest:
+        wanted = (
+            f"it takes 1 or more, and with postgres_pooler_replicas {replicas} at most {largest}, so that"
+            f" {POOLER_SPARED} of max_connections ({max_connections}, see postgres_parameters) are left to others"
+        )
+        yield Problem("postgres_pooler_pool_size", wanted, size)
+
+
 def problems(settings: Mapping[str, Any], max_connections: int, reserved: int = 3) -> Iterator[Problem]:
     """What is wrong with the pools of the service, where PostgreSQL could not open all of their connections.
 

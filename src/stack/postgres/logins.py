@@ -12,6 +12,24 @@ LOGIN_ANNOTATION = "flask-postgres-stack/login"
 Object = Mapping[str, Any]
 
 
+# The Secret and its key that have each login, by the setting that names the login.
+PLACES = {
+    "postgres_user": ("postgres-secret", "POSTGRES_USER"),
+    "postgres_app_user": ("flask-app-db", "DB_USER"),
+    "postgres_console_user": ("pgadmin-db", "DB_USER"),
+    "postgres_monitoring_user": ("prometheus-db", "DB_USER"),
+}
+
+
+def found(secrets: Mapping[str, Mapping[str, str]]) -> dict[str, str]:
+    """The logins that a database has already, by the setting that names each; empty for one that it has not.
+
+    Args:
+        secrets: The namespace's Secrets by name, decoded.
+    """
+    return {setting: secrets.get(secret, {}).get(key, "") for setting, (secret, key) in PLACES.items()}
+
+
 def former(secrets: Mapping[str, Mapping[str, str]], objects: Mapping[str, Object], users: list[str]) -> dict[str, str]:
     """The passwords of logins that the service had before the one in its Secret, and that a pod may still use.
 

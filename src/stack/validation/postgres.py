@@ -1,4 +1,4 @@
-"""Settings of the role ``postgres``, by the rules of PostgreSQL, Patroni, pgBackRest, PgBouncer and Kubernetes."""
+"""Settings of the role ``postgres``, by the rules of PostgreSQL, Patroni and Kubernetes."""
 
 from __future__ import annotations
 
@@ -7,15 +7,16 @@ from collections.abc import Iterator
 from typing import Any
 
 from stack.postgres import connections, parameters
-from stack.postgres.schedule import MACROS, is_schedule
 from stack.quantity import mebibytes, quantity
 from stack.validation import Problem, Settings, dns, kubernetes
-from stack.validation.rules import Rule, check, number, optional
+from stack.validation.rules import Rule, check, matches, number, optional
 
 ALIASES = {
     "postgres_image_repository": "stack_image_repository",
     "postgres_storage_class": "stack_storage_class",
-    "postgres_backup_storage_class": "stack_storage_class",
+    "postgres_archiving_enabled": "postgres_backup_enabled",
+    "postgres_archiving_resources": "postgres_backup_resources",
+    "postgres_pooling_enabled": "postgres_pooler_enabled",
 }
 ALSO = connections.ALSO
 
@@ -25,7 +26,6 @@ OWN_LOGINS = ("standby", "rewind", "pooler")
 PASSWORDS = ("postgres_password", "postgres_app_password", "postgres_console_password", "postgres_monitoring_password")
 MEMORY_MIN_MIB = 192
 STORAGE_MIN_MIB = 512
-QUEUE_MIN_MIB = 32
 # PostgreSQL's parameters that keep connections for some logins, with their defaults.
 RESERVED_CONNECTIONS = {"superuser_reserved_connections": "3", "reserved_connections": "0"}
 
@@ -33,14 +33,6 @@ RESERVED_CONNECTIONS = {"superuser_reserved_connections": "3", "reserved_connect
 LOGIN = re.compile(r"(?!pg_)[a-z_][a-z0-9_]{0,62}")
 DATABASE = re.compile(r"(?!template[01]$)[A-Za-z_][-A-Za-z0-9_]{0,62}")
 PASSWORD = re.compile(r"[^\x00-\x1f\x7f]{0,256}")
-PASSPHRASE = re.compile(r"([!-~]{16,256})?")
-ENDPOINT = re.compile(r"[A-Za-z0-9]([-A-Za-z0-9.]*[A-Za-z0-9])?(:[0-9]{1,5})?")
-BUCKET_PATH = re.compile(r"(/[-A-Za-z0-9_.]+)+")
-BUCKET = tuple(f"postgres_backup_s3_{part}" for part in ("endpoint", "bucket", "region", "key", "key_secret"))
-
-
-def matches(pattern: re.Pattern[str], wanted: str) -> Rule:
-    return lambda value: None if pattern.fullmatch(value) else wanted
 
 
 def volume(value: Any) -> str | None:
@@ -62,16 +54,6 @@ def instance(value: Any) -> str | None:
     return None if fits else f"limits.memory takes a quantity such as 512Mi, {MEMORY_MIN_MIB}Mi or more"
 
 
-def schedule(value: Any) -> str | None:
-    """When a CronJob starts."""
-    wanted = f"it takes five fields such as 30 1 * * 0, of a day that comes, or one of {', '.join(MACROS)}"
-    return None if is_schedule(value) else wanted
-
-
-def authority(value: Any) -> str | None:
-    return None if "-----BEGIN CERTIFICATE-----" in value else "it takes a certificate as PEM, or nothing"
-
-
 RULES: dict[str, Rule] = {
     "postgres_base_image": kubernetes.image,
     "postgres_image_repository": optional(kubernetes.repository),
@@ -82,32 +64,7 @@ RULES: dict[str, Rule] = {
     "postgres_storage_class": optional(dns.subdomain),
     "postgres_rollout_timeout": number(1, wanted="it takes seconds, 1 or more"),
 }
-BACKUP_RULES: dict[str, Rule] = {
-    "postgres_backup_storage_size": volume,
-    "postgres_backup_storage_class": optional(dns.subdomain),
-    "postgres_backup_full_schedule": schedule,
-    "postgres_backup_incr_schedule": schedule,
-    "postgres_backup_retention": number(1, 9999, wanted="it takes the number of full backups to keep, 1 to 9999"),
-    "postgres_backup_resources": kubernetes.resources,
-    "postgres_backup_timeout": number(60, wanted="it takes 60 seconds or more"),
-}
-BUCKET_RULES: dict[str, Rule] = {
-    "postgres_backup_s3_endpoint": optional(
-        matches(
-            ENDPOINT,
-            "it takes a host name with or without a port, such as s3.eu-west-1.amazonaws.com; HTTPS is used",
-        )
-    ),
-    "postgres_backup_s3_path": matches(BUCKET_PATH, "it takes a path such as /flask-postgres"),
-}
-POOLER_RULES: dict[str, Rule] = {
-    "postgres_pooler_base_image": kubernetes.image,
-    "postgres_pooler_replicas": number(1, 10),
-    "postgres_pooler_max_clients": number(1, 10_000),
-    "postgres_pooler_query_timeout": number(1, wanted="it takes seconds, 1 or more"),
-    "postgres_pooler_resources": kubernetes.resources,
-    "postgres_pooler_exporter_resources": kubernetes.resources,
-}
+ARCHIVING_RULES: dict[str, Rule] = {"postgres_archiving_resources": kubernetes.resources}
 
 
 def problems(settings: Settings) -> list[Problem]:
@@ -117,10 +74,8 @@ def problems(settings: Settings) -> list[Problem]:
     does not, and what nobody else may set.
     """
     found = [*check(settings, RULES, ALIASES), *logins(settings), *passwords(settings)]
-    if settings["postgres_backup_enabled"]:
-        found += [*check(settings, BACKUP_RULES, ALIASES), *backups(settings)]
-    if settings["postgres_pooler_enabled"]:
-        found += [*check(settings, POOLER_RULES, ALIASES), *pooler(settings)]
+    if settings["postgres_archiving_enabled"]:
+        found += check(settings, ARCHIVING_RULES, ALIASES)
     # What follows the size of an instance needs one.
     if not any(problem.name in {"postgres_resources", "postgres_storage_size"} for problem in found):
         found += wanted_parameters(settings)
@@ -164,71 +119,19 @@ def wanted_parameters(settings: Settings) -> Iterator[Problem]:
     for line in parameters.too_much_memory(values["shared_buffers"], needed, mebibytes(limit)):
         yield Problem("postgres_parameters", line)
     reserved = sum(parameters.parse_integer(values.get(name, unset)) for name, unset in RESERVED_CONNECTIONS.items())
+    yield from connections.pooler_problems(settings, parameters.parse_integer(values["max_connections"]))
     yield from connections.problems(settings, parameters.parse_integer(values["max_connections"]), reserved)
 
 
-def backups(settings: Settings) -> Iterator[Problem]:
-    queue, storage = settings["postgres_backup_queue_size"], settings["postgres_storage_size"]
-    if queue and (
-        not kubernetes.is_quantity(queue)
-        or mebibytes(queue) < QUEUE_MIN_MIB
-        or (kubernetes.is_quantity(storage) and quantity(queue) >= quantity(storage))
-    ):
-        size = f"a quantity such as 1Gi, {QUEUE_MIN_MIB}Mi or more"
-        wanted = f"it takes {size}, and less than postgres_storage_size ({storage})"
-        yield Problem("postgres_backup_queue_size", wanted, queue)
-    if not PASSPHRASE.fullmatch(settings["postgres_backup_passphrase"]):
-        wanted = "it takes 16 to 256 characters without spaces, or none to have one generated"
-        yield Problem("postgres_backup_passphrase", wanted)
-    if settings["postgres_backup_repository"] == "s3":
-        for name in BUCKET:
-            if not re.fullmatch(r"\S+", settings[name]):
-                yield Problem(name, "it is not set, and postgres_backup_repository s3 needs it, without spaces")
-        yield from check(settings, BUCKET_RULES)
-        if complaint := optional(authority)(settings["postgres_backup_s3_ca"]):
-            yield Problem("postgres_backup_s3_ca", complaint, settings["postgres_backup_s3_ca"][:40])
-
-
-def pooler(settings: Settings) -> Iterator[Problem]:
-    if settings["postgres_client_certificates"]:
-        wanted = (
-            "it takes false where postgres_client_certificates is true, for PgBouncer logs in for clients whose"
-            " certificates it does not have"
-        )
-        yield Problem("postgres_pooler_enabled", wanted, True)
-    given = {str(name).lower(): value for name, value in settings["postgres_parameters"].items()}
-    most = given.get("max_connections", settings["default_parameters"]["max_connections"])
-    try:
-        limit = parameters.parse_integer(parameters.text(most))
-    except ValueError:
-        return
-    size, replicas = settings["postgres_pooler_pool_size"], settings["postgres_pooler_replicas"]
-    largest = connections.pooler_most(limit, replicas)
-    if not 1 <= size <= largest:
-        wanted = (
-            f"it takes 1 or more, and with postgres_pooler_replicas {replicas} at most {largest}, so that"
-            f" {connections.POOLER_SPARED} of max_connections ({limit}, see postgres_parameters) are left to others"
-        )
-        yield Problem("postgres_pooler_pool_size", wanted, size)
-
-
 def running_problems(settings: Settings) -> list[Problem]:
-    """What a database and a repository that are there cannot become.
+    """What a database that is there cannot become.
 
     Beside the settings it reads what the role has found:
         ``found_logins``: The logins of those who use the database, by the setting that names them; '' for none.
-        ``found_claims``: The specs of the claims of ``postgres`` and ``postgres_backup``, or nothing.
-        ``backup_volume_grows``: Whether the storage class of the backups lets volumes grow.
-        ``found_cipher``: The cipher of the repository that the settings name, or nothing where it is a new one.
-        ``found_passphrase``: Its passphrase, or nothing.
-        ``restoring``: When a restore began that was broken off, or nothing.
+        ``found_claim``: The spec of the claims of the instances, or nothing.
+        ``restoring``: When a restore began that was interrupted, or nothing.
     """
-    return [
-        *login_changes(settings),
-        *claim_changes(settings),
-        *repository_changes(settings),
-        *unfinished_restore(settings),
-    ]
+    return [*login_changes(settings), *claim_changes(settings), *unfinished_restore(settings)]
 
 
 # Why each login stays as it is.
@@ -250,7 +153,7 @@ def login_changes(settings: Settings) -> Iterator[Problem]:
 
 
 def claim_changes(settings: Settings) -> Iterator[Problem]:
-    if claim := settings["found_claims"].get("postgres"):
+    if claim := settings["found_claim"]:
         size, given = claim["resources"]["requests"]["storage"], settings["postgres_storage_size"]
         if quantity(given) != quantity(size):
             wanted = f"the volumes were made with {size}, and those of a StatefulSet keep their size"
@@ -259,28 +162,6 @@ def claim_changes(settings: Settings) -> Iterator[Problem]:
         if given != found:
             wanted = f"the volumes were made with '{found}', and a volume keeps its class"
             yield Problem("postgres_storage_class", wanted, given)
-    if claim := settings["found_claims"].get("postgres_backup"):
-        size, given = claim["resources"]["requests"]["storage"], settings["postgres_backup_storage_size"]
-        grows = quantity(given) > quantity(size) and settings["backup_volume_grows"]
-        if quantity(given) != quantity(size) and not grows:
-            wanted = f"the volume has {size}, and gets larger only where its storage class allows that, never smaller"
-            yield Problem("postgres_backup_storage_size", wanted, given)
-        found, given = claim.get("storageClassName", ""), settings["postgres_backup_storage_class"]
-        if given not in ("", found):
-            wanted = f"the volume was made with '{found}', and a volume keeps its class"
-            yield Problem("postgres_backup_storage_class", wanted, given)
-
-
-def repository_changes(settings: Settings) -> Iterator[Problem]:
-    if not settings["postgres_backup_enabled"] or not settings["found_cipher"]:
-        return
-    encrypted = settings["postgres_backup_encrypted"]
-    if encrypted != (settings["found_cipher"] != "none"):
-        wanted = "the repository was made with the other, and stays so; another bucket or path begins a new one"
-        yield Problem("postgres_backup_encrypted", wanted, encrypted)
-    elif encrypted and settings["postgres_backup_passphrase"] not in ("", settings["found_passphrase"]):
-        wanted = "it takes the one that the repository was made with, for nothing else reads what is in it"
-        yield Problem("postgres_backup_passphrase", wanted)
 
 
 def unfinished_restore(settings: Settings) -> Iterator[Problem]:

@@ -43,6 +43,11 @@ def number(low: int, high: int = INT32_MAX, wanted: str = "") -> Rule:
     return lambda value: None if isinstance(value, int) and low <= value <= high else text
 
 
+def matches(pattern: re.Pattern[str], wanted: str) -> Rule:
+    """Text that a pattern matches from the first to the last character."""
+    return lambda value: None if pattern.fullmatch(value) else wanted
+
+
 def one_line(most: int, least: int = 0) -> Rule:
     """Text without control characters, by its number of characters."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path
 from typing import Any
 
@@ -26,12 +27,18 @@ TYPES = {
 }
 
 
+@functools.cache
 def role_options(role: str) -> Options:
     """The settings of one role with their type and description, by name."""
     text = (ROLES / role / "meta" / "argument_specs.yml").read_text()
     specs = yaml.load(text, Loader=LOADER)  # nosec B506
     options: Options = specs["argument_specs"]["main"].get("options", {})
     return options
+
+
+def validated_roles() -> list[str]:
+    """The roles whose settings a module of `stack.validation` checks."""
+    return sorted(file.stem for file in Path(__file__).parent.glob("*.py") if (ROLES / file.stem).is_dir())
 
 
 def all_options() -> Options:
