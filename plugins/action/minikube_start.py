@@ -61,6 +61,7 @@ class ActionModule(ActionBase):
                 command,
                 files,
                 lambda argv: stream(argv, lambda line: display.display(f"  {line}"), home),
+                lambda argv: stream(argv, lambda _: None, home),
             )
         except StartError as error:
             result.update(failed=True, msg=str(error))

@@ -6,6 +6,7 @@ that a real one meets, by its own words, and empties etcd's folder as ``kubeadm 
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -19,6 +20,7 @@ import pytest
 
 from stack.commands import stream
 from stack.minikube.start import Files, StartError, said, start
+from stack.minikube.status import WELL
 
 SOURCES = Path(__file__).parents[2] / "src"
 STOPPED = "X Exiting due to GUEST_START: failed to start node: wait 6m0s for node: wait for healthy API server"
@@ -26,6 +28,8 @@ RESET = "! Unable to restart control-plane node(s), will reset cluster: getting 
 # What each call of `minikube start` does, by name; $data is minikube's folder in the node.
 ANSWERS = {
     "well": "exit 0",
+    "leaves the kubelet down": f"echo '{json.dumps({**WELL, 'Kubelet': 'Stopped'})}' > $status",
+    "brings it up": f"echo '{json.dumps(WELL)}' > $status",
     "fails": f"echo '{STOPPED}'; echo; exit 80",
     "resets": f'echo "{RESET}"; rm -rf "$data"/etcd/*; mkdir "$data/etcd/member"; echo new > "$data/etcd/member/db"',
     "resets and fails": f'echo "{RESET}"; rm -rf "$data/etcd" "$data/certs"; echo "{STOPPED}"; exit 80',
@@ -40,6 +44,7 @@ class Cluster:
         self.folder = folder
         self.calls = folder / "calls"
         self.files = Files(folder / "data", folder / "state" / "kept")
+        (folder / "status").write_text(json.dumps(WELL))
         patch.setenv("PATH", f"{folder / 'bin'}:{os.environ['PATH']}")
 
     def fill(self, text: str = "old") -> None:
@@ -56,6 +61,8 @@ class Cluster:
             f"""#!/bin/sh
 echo "$*" >> {self.calls}
 data={self.files.data}
+status={self.folder / "status"}
+test "$1" = status && exec cat {self.folder / "status"}
 test "$1" = start || exit {stop}
 case $(grep -c ^start {self.calls}) in
 {cases}
@@ -71,11 +78,15 @@ esac
             ["minikube", "start", "--profile=minikube"],
             files,
             lambda argv: stream(argv, lambda _: None),
+            lambda argv: stream(argv, lambda _: None),
+            patience_s=0,
         )
 
     @property
     def called(self) -> list[str]:
-        return [line.split()[0] for line in self.calls.read_text().splitlines()]
+        """The commands, but for the questions."""
+        words = [line.split()[0] for line in self.calls.read_text().splitlines()]
+        return [word for word in words if word != "status"]
 
     @property
     def content(self) -> str:
@@ -109,6 +120,21 @@ def test_a_start_that_fails_is_tried_once_more(cluster: Cluster) -> None:
     cluster.answers("fails", "well")
     cluster.start(cluster.files)
     assert cluster.called == ["start", "start"]
+
+
+def test_a_start_that_ends_well_and_leaves_a_part_down_is_tried_once_more(cluster: Cluster) -> None:
+    cluster.answers("leaves the kubelet down", "brings it up")
+    cluster.start(cluster.files)
+    assert cluster.called == ["start", "start"]
+    assert is_clean(cluster)
+
+
+def test_a_part_that_stays_down_is_named(cluster: Cluster) -> None:
+    cluster.answers("leaves the kubelet down", "leaves the kubelet down")
+    with pytest.raises(StartError, match=r"still not after 0 s: the node: Kubelet is Stopped"):
+        cluster.start(cluster.files)
+    assert cluster.called == ["start", "start"]
+    assert cluster.content == "old"
 
 
 @pytest.mark.parametrize("local", [True, False])
@@ -162,7 +188,8 @@ import pathlib
 from stack.commands import stream
 from stack.minikube.start import Files, start
 files = Files(pathlib.Path({str(cluster.files.data)!r}), pathlib.Path({str(cluster.files.kept)!r}))
-start("minikube", True, ["minikube", "start"], files, lambda argv: stream(argv, print))
+run = lambda argv: stream(argv, print)
+start("minikube", True, ["minikube", "start"], files, run, run)
 """
     run = subprocess.run([sys.executable, "-c", program], env={**os.environ, "PYTHONPATH": str(SOURCES)}, check=False)
     assert run.returncode == -signal.SIGKILL

@@ -14,10 +14,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from stack.minikube.status import down
+from stack.polling import wait_until
+
 # Runs a command, shows its output as it comes, and returns the exit code and the lines.
 Call = Callable[[Sequence[str]], tuple[int, list[str]]]
 ATTEMPTS = 2
 COPIES = 3
+PATIENCE_S = 30.0
 # What minikube says before it resets a cluster.
 RESET = re.compile(r"will reset cluster|initialization failed, will try again")
 
@@ -119,15 +123,25 @@ class Files:
         (self.etcd / self.MARK).unlink(missing_ok=True)
 
 
-def start(profile: str, exists: bool, command: Sequence[str], files: Files | None, call: Call) -> None:
-    """Start or recover a cluster; a start that fails is tried once more.
+def start(
+    profile: str,
+    exists: bool,
+    command: Sequence[str],
+    files: Files | None,
+    call: Call,
+    ask: Call,
+    patience_s: float = PATIENCE_S,
+) -> None:
+    """Start or recover a cluster; a start that fails, or leaves a node down, is tried once more.
 
     Args:
         profile: The profile.
         exists: Whether minikube knows the profile.
         command: ``minikube start`` with its arguments.
         files: etcd's files, None where they are not on this machine.
-        call: Runs a command.
+        call: Runs a command and shows its output.
+        ask: Runs a command that people need not see.
+        patience_s: How long a started cluster may take until all of its parts run, in seconds.
 
     Raises:
         StartError: The cluster does not start. Its Secrets are where they were, but for a cluster whose files are not
@@ -156,14 +170,30 @@ def start(profile: str, exists: bool, command: Sequence[str], files: Files | Non
             answer = f"the control plane did not come up again ({_why(lines)})"
             _put_back(profile, files, call)
             continue
-        if code == 0:
+        answer = _unwell(profile, ask, patience_s) if code == 0 else said(lines)
+        if not answer:
             if files:
                 files.release()
             return
-        answer = said(lines)
     if files:
         files.release()
     raise StartError(f"minikube does not start the profile {profile}: {answer}")
+
+
+def _unwell(profile: str, ask: Call, patience_s: float) -> str:
+    """What of a started cluster does not run: minikube ends well also where the kubelet does not come up."""
+
+    def problem() -> str:
+        code, lines = ask(["minikube", "status", f"--profile={profile}", "--output=json"])
+        # Beside its warnings.
+        output = next((line for line in lines if line.startswith(("{", "["))), "")
+        return ", ".join(down(output, code))
+
+    try:
+        wait_until(problem, patience_s, "minikube has started the cluster")
+    except TimeoutError as error:
+        return str(error)
+    return ""
 
 
 def _why(lines: Sequence[str]) -> str:
