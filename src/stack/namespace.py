@@ -10,7 +10,7 @@ from urllib.parse import quote
 
 from kubernetes.client.exceptions import ApiException
 
-from stack.objects import Object, secret_values
+from stack.objects import Object, by_name, name_of, secret_values
 
 # Left on a Service that routes lead to, so that a later run without them knows that there are some to remove.
 ROUTES = "flask-postgres-stack/routes"
@@ -97,13 +97,8 @@ def live(server: Server, definitions: list[Object]) -> dict[str, Object]:
     Raises:
         ApiException: The API server does not let the account read one of them.
     """
-    found = {f"{wanted['kind']}/{wanted['metadata']['name']}": _one(server, path(wanted)) for wanted in definitions}
+    found = {name_of(wanted): _one(server, path(wanted)) for wanted in definitions}
     return {name: value for name, value in found.items() if value}
-
-
-def by_name(objects: list[Object]) -> dict[str, Object]:
-    """Objects by ``Kind/name``."""
-    return {f"{found['kind']}/{found['metadata']['name']}": found for found in objects}
 
 
 def has_routes(objects: dict[str, Object]) -> bool:

@@ -25,15 +25,24 @@ def drifted(manifests: str, objects: dict[str, Object]) -> list[Object]:
         digest = hashlib.sha256(json.dumps(_shape(definition), sort_keys=True).encode()).hexdigest()[:16]
         metadata = definition["metadata"]
         metadata["annotations"] = {**(metadata.get("annotations") or {}), APPLIED: digest}
-        if not _has(objects.get(f"{definition['kind']}/{metadata['name']}"), definition):
+        if not _has(objects.get(name_of(definition)), definition):
             due.append(definition)
     return due
 
 
+def by_name(objects: Iterable[Object]) -> dict[str, Object]:
+    """Objects by ``Kind/name``."""
+    return {name_of(found): found for found in objects}
+
+
+def name_of(found: Object) -> str:
+    """What an object is recorded by: ``Kind/name``."""
+    return f"{found['kind']}/{found['metadata']['name']}"
+
+
 def merge_applied(objects: dict[str, Object], result: Object) -> dict[str, Object]:
     """Put the objects that kubernetes.core.k8s has returned over those recorded before, without its Secrets."""
-    found = {f"{found['kind']}/{found['metadata']['name']}": found for found in _returned(result)}
-    return {**objects, **{name: value for name, value in found.items() if value["kind"] != "Secret"}}
+    return {**objects, **by_name(found for found in _returned(result) if found["kind"] != "Secret")}
 
 
 def merge_secrets(secrets: dict[str, dict[str, str]], result: Object) -> dict[str, dict[str, str]]:
