@@ -17,7 +17,6 @@ ALIASES = {
     "postgres_backup_instances": "postgres_instances",
     "postgres_backup_database_storage_size": "postgres_storage_size",
     "postgres_backup_user": "postgres_user",
-    "postgres_backup_database": "postgres_database",
     "postgres_backup_metrics_enabled": "postgres_metrics_enabled",
     "postgres_backup_rollout_timeout": "postgres_rollout_timeout",
 }
