@@ -147,8 +147,8 @@ test: ## Run every test: lint, unit, policy, the service, then a deployment, the
 	! grep -q FAILED $(OUTPUT)/stages
 
 # The checks run side by side; the output of each is kept together.
-LINTS := lint-manifests lint-roles lint-types lint-locks lint-tree lint-words lint-python
-lint: $(VENV)/dev.stamp $(VENV_APP)/dev.stamp $(VENV_CHECKOV)/stamp ## Check the repository: YAML, roles, Python, locks, Dockerfiles, manifests, secrets, spelling
+LINTS := lint-manifests lint-roles lint-types lint-locks lint-tree lint-words lint-ends lint-python
+lint: $(VENV)/dev.stamp $(VENV_APP)/dev.stamp $(VENV_CHECKOV)/stamp ## Check the repository: YAML, roles, Python, locks, Dockerfiles, manifests, secrets, spelling, ends of life
 	@$(MAKE) --no-print-directory --keep-going --output-sync --jobs=$$(nproc) $(LINTS)
 
 .PHONY: $(LINTS)
@@ -173,6 +173,9 @@ lint-tree:
 
 lint-words:
 	@python tests/policy/words.py
+
+lint-ends:
+	@python tests/policy/end_of_life.py
 
 BANDIT := bandit --quiet --configfile pyproject.toml --severity-level medium
 lint-python:
