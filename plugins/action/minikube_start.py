@@ -59,6 +59,7 @@ class ActionModule(ActionBase):
                 arguments["profile"],
                 arguments["exists"],
                 command,
+                Path(arguments["home"], "profiles", arguments["profile"]),
                 files,
                 lambda argv: stream(argv, lambda line: display.display(f"  {line}"), home),
                 lambda argv: stream(argv, lambda _: None, home),

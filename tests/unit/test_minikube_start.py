@@ -43,6 +43,7 @@ class Cluster:
     def __init__(self, folder: Path, patch: pytest.MonkeyPatch) -> None:
         self.folder = folder
         self.calls = folder / "calls"
+        self.profile = folder / "profiles" / "minikube"
         self.files = Files(folder / "data", folder / "state" / "kept")
         (folder / "status").write_text(json.dumps(WELL))
         patch.setenv("PATH", f"{folder / 'bin'}:{os.environ['PATH']}")
@@ -76,6 +77,7 @@ esac
             "minikube",
             exists,
             ["minikube", "start", "--profile=minikube"],
+            self.profile,
             files,
             lambda argv: stream(argv, lambda _: None),
             lambda argv: stream(argv, lambda _: None),
@@ -137,6 +139,21 @@ def test_a_part_that_stays_down_is_named(cluster: Cluster) -> None:
     assert cluster.content == "old"
 
 
+def test_the_certificate_of_a_former_address_does_not_keep_minikube_from_making_one(cluster: Cluster) -> None:
+    cluster.profile.mkdir(parents=True)
+    for name, text in (("", "now"), (".22cb71ce", "former"), (".e33f1a22", "now")):
+        (cluster.profile / f"apiserver.crt{name}").write_text(text)
+        (cluster.profile / f"apiserver.key{name}").write_text(text)
+    cluster.answers("well")
+    cluster.start(cluster.files)
+    assert {path.name for path in cluster.profile.iterdir()} == {
+        "apiserver.crt",
+        "apiserver.key",
+        "apiserver.crt.e33f1a22",
+        "apiserver.key.e33f1a22",
+    }
+
+
 @pytest.mark.parametrize("local", [True, False])
 def test_what_does_not_start_is_left_as_it_is(cluster: Cluster, local: bool) -> None:
     cluster.answers("fails", "fails")
@@ -189,7 +206,7 @@ from stack.commands import stream
 from stack.minikube.start import Files, start
 files = Files(pathlib.Path({str(cluster.files.data)!r}), pathlib.Path({str(cluster.files.kept)!r}))
 run = lambda argv: stream(argv, print)
-start("minikube", True, ["minikube", "start"], files, run, run)
+start("minikube", True, ["minikube", "start"], pathlib.Path({str(cluster.profile)!r}), files, run, run)
 """
     run = subprocess.run([sys.executable, "-c", program], env={**os.environ, "PYTHONPATH": str(SOURCES)}, check=False)
     assert run.returncode == -signal.SIGKILL

@@ -123,10 +123,28 @@ class Files:
         (self.etcd / self.MARK).unlink(missing_ok=True)
 
 
+def remove_unused_certificates(folder: Path) -> None:
+    """Remove the API server's certificates that are not the one in force, as minikube makes them anew.
+
+    minikube keeps one for each address that the node has had. Where the node returns to one of them, minikube takes its
+    certificate for done and leaves the one of the address between in force, so that nobody can verify the API server
+    (v1.38.1, bootstrapper/certs.go, ``generateProfileCerts``).
+
+    Args:
+        folder: The profile's folder in minikube's home.
+    """
+    in_force = folder / "apiserver.crt"
+    for certificate in folder.glob("apiserver.crt.*"):
+        if not in_force.exists() or certificate.read_bytes() != in_force.read_bytes():
+            certificate.unlink()
+            certificate.with_name(certificate.name.replace(".crt.", ".key.")).unlink(missing_ok=True)
+
+
 def start(
     profile: str,
     exists: bool,
     command: Sequence[str],
+    folder: Path,
     files: Files | None,
     call: Call,
     ask: Call,
@@ -138,6 +156,7 @@ def start(
         profile: The profile.
         exists: Whether minikube knows the profile.
         command: ``minikube start`` with its arguments.
+        folder: The profile's folder in minikube's home.
         files: etcd's files, None where they are not on this machine.
         call: Runs a command and shows its output.
         ask: Runs a command that people need not see.
@@ -158,6 +177,7 @@ def start(
             # A copy that an earlier start has left is older than what is there.
             files.release()
         files.keep()
+    remove_unused_certificates(folder)
     answer = ""
     for _ in range(ATTEMPTS):
         code, lines = call(command)
