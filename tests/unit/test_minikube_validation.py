@@ -11,7 +11,8 @@ from stack.validation import lines, minikube
 
 SETTINGS = {
     "minikube_provider": "installed", "minikube_profile": "minikube", "minikube_driver": "", "minikube_cpus": 4,
-    "minikube_memory_mb": 4096, "minikube_disk_gb": 20, "minikube_ingress_controller": "addon",
+    "minikube_memory_mb": 4096, "minikube_disk_gb": 20, "minikube_ingress_controller": "traefik",
+    "minikube_addons": ["metrics-server"],
     "minikube_encryption_at_rest": False, "minikube_cni": "calico", "minikube_kubernetes_version": "",
 }  # fmt: skip
 ENGINE = {"complaint": None, "cpus": 8, "memory_mb": 16000}
@@ -20,8 +21,11 @@ MACHINE: dict[str, Any] = {
     "cpus": 8, "memory_mb": 16000, "disk_gb": 100, "root": False, "driver": "", "drivers": [], "docker": ENGINE,
     "versions": VERSIONS, "taken_ports": [], "force": False,
 }  # fmt: skip
-NEW = {"exists": False, "driver": None, "cpus": None, "memory_mb": None, "cni": None}
-OLD = {"exists": True, "driver": "docker", "cpus": 2, "memory_mb": 3072, "cni": "calico"}
+NEW = {"exists": False, "driver": None, "cpus": None, "memory_mb": None, "cni": None, "addons": []}
+OLD = {"exists": True, "driver": "docker", "cpus": 2, "memory_mb": 3072, "cni": "calico", "addons": []}
+
+
+REPLACE = "`minikube --profile minikube addons disable ingress` and a run with traefik, the default then, replace it"
 
 
 def said(
@@ -41,6 +45,7 @@ def engine(**values: Any) -> dict[str, Any]:
 
 def test_a_machine_that_has_all() -> None:
     assert said() == []
+    assert said({"minikube_ingress_controller": "addon"}, profile=OLD | {"addons": ["ingress"]}) == []
     assert said({"minikube_driver": "docker"}, {"driver": "docker"}) == []
     offline = {
         "minikube_provider": "offline",
@@ -158,6 +163,20 @@ def test_docker_is_missed_by_those_who_need_it(
         ({"minikube_memory_mb": 1024}, {}, NEW, "minikube", "minikube_memory_mb is 1024: it takes 3072 or more"),
         (
             {},
+            {},
+            NEW | {"addons": ["ingress"]},
+            "minikube",
+            "minikube_ingress_controller is traefik: the cluster has the addon ingress for the same ports: run ",
+        ),
+        (
+            {"minikube_addons": ["dashboard", "ingress"]},
+            {},
+            NEW,
+            "minikube",
+            "minikube_addons is dashboard, ingress: Traefik has the same ports",
+        ),
+        (
+            {},
             engine(complaint="Docker does not run: start it", cpus=None, memory_mb=None),
             NEW,
             "minikube",
@@ -197,7 +216,8 @@ def test_offline(settings: dict[str, Any], found: dict[str, Any], expected: str)
 
 def test_all_that_is_wrong_is_said_at_once() -> None:
     found = {"cpus": 1, "memory_mb": 100, "disk_gb": 1, "root": False, "taken_ports": [(80, "nginx"), (443, "nginx")]}
-    assert len(said({"minikube_provider": "offline", "minikube_driver": "docker"}, found, context="other")) == 9
+    settings = {"minikube_provider": "offline", "minikube_driver": "docker", "minikube_ingress_controller": "addon"}
+    assert len(said(settings, found, context="other")) == 9
 
 
 def test_the_first_start_has_what_belongs_to_it() -> None:
@@ -252,6 +272,18 @@ def test_a_later_start_repeats_none_of_it() -> None:
             ["the machine has 2 CPUs, minikube_cpus asks for 4: everything fits, and is slower"],
         ),
         ({"minikube_provider": "offline"}, {"cpus": 4}, NEW, []),
+        (
+            {"minikube_ingress_controller": "addon"},
+            {},
+            NEW,
+            [f"minikube_ingress_controller is addon: {arguments.RETIRED}; traefik is the default"],
+        ),
+        (
+            {"minikube_ingress_controller": "addon", "minikube_cpus": 2, "minikube_memory_mb": 3072},
+            {},
+            OLD | {"addons": ["ingress"]},
+            [f"minikube_ingress_controller is addon: {arguments.RETIRED}; {REPLACE}"],
+        ),
     ],
 )
 def test_what_settings_do_not_change_is_said(

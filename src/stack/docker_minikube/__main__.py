@@ -71,7 +71,6 @@ def settings() -> dict[str, object]:
         # Never the cluster of the offline build, whatever PATH says.
         "minikube_provider": "installed",
         "minikube_cni": str(CLUSTER / "kube-router.yaml"),
-        "minikube_ingress_controller": "traefik",
     }
 
 

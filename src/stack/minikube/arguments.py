@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+# The addon is ingress-nginx (https://kubernetes.io/blog/2025/11/11/ingress-nginx-retirement/).
+RETIRED = "ingress-nginx was retired in March 2026 and gets no more fixes"
+
 # What the stack was seen to fit into.
 LEAST_CPUS = 2
 LEAST_MEMORY_MB = 3072
@@ -52,13 +55,27 @@ def installed(settings: Mapping[str, Any], profile: Mapping[str, Any], docker: M
 
 
 def notes(settings: Mapping[str, Any], profile: Mapping[str, Any], machine: Mapping[str, Any]) -> list[str]:
-    """What a run says of settings that are not what the cluster has, or will have.
+    """What a run says of settings that are not what the cluster has, or will have, and of a controller without fixes.
 
     Args:
         settings: The role's settings.
         profile: As `stack.minikube.profile.described` returns it.
         machine: As `stack.minikube.machine.read` returns it.
     """
+    return _sizes(settings, profile, machine) + _ingress(settings, profile)
+
+
+def _ingress(settings: Mapping[str, Any], profile: Mapping[str, Any]) -> list[str]:
+    if settings["minikube_ingress_controller"] != "addon":
+        return []
+    line = f"minikube_ingress_controller is addon: {RETIRED}"
+    if "ingress" in profile["addons"]:
+        disable = f"minikube --profile {settings['minikube_profile']} addons disable ingress"
+        return [f"{line}; `{disable}` and a run with traefik, the default then, replace it"]
+    return [f"{line}; traefik is the default"]
+
+
+def _sizes(settings: Mapping[str, Any], profile: Mapping[str, Any], machine: Mapping[str, Any]) -> list[str]:
     wanted = {
         "minikube_cpus": int(settings["minikube_cpus"]),
         "minikube_memory_mb": int(settings["minikube_memory_mb"]),

@@ -104,10 +104,25 @@ def _installed(settings: Settings) -> list[Problem]:
                 wanted,
             )
         )
+    found += _ingress(settings)
     if settings["minikube_encryption_at_rest"]:
         wanted = "the node of an installed minikube gets no key from here, set false"
         found.append(Problem("minikube_encryption_at_rest", wanted, "true"))
     return found
+
+
+def _ingress(settings: Settings) -> list[Problem]:
+    """Two controllers would share the ports 80 and 443 and the class."""
+    if settings["minikube_ingress_controller"] != "traefik":
+        return []
+    if "ingress" in settings["profile"]["addons"]:
+        disable = f"minikube --profile {settings['minikube_profile']} addons disable ingress"
+        wanted = f"the cluster has the addon ingress for the same ports: run `{disable}` before, or set addon"
+        return [Problem("minikube_ingress_controller", wanted, "traefik")]
+    if "ingress" in settings["minikube_addons"]:
+        wanted = "Traefik has the same ports: leave ingress out, or set minikube_ingress_controller to addon"
+        return [Problem("minikube_addons", wanted, ", ".join(settings["minikube_addons"]))]
+    return []
 
 
 def _engine(settings: Settings) -> list[Problem]:
