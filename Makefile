@@ -38,7 +38,7 @@ endif
 unexport PYTHONDONTWRITEBYTECODE
 export ANSIBLE_FORCE_COLOR ?= $(if $(MAKE_TERMOUT),1,0)
 
-.PHONY: help deploy destroy status logs psql report backup restore rotate drill sbom test lint test-unit test-policy test-app test-roles test-e2e test-issuer test-docker-driver docker-minikube docker-minikube-down fuzz bench dashboards docs
+.PHONY: help deploy destroy status logs psql report backup restore rotate drill sbom test lint test-unit test-policy test-app test-roles test-e2e test-issuer test-docker-driver test-docker-driver-short docker-minikube docker-minikube-down fuzz bench dashboards docs
 help: ## List these commands
 	@echo "Usage: make COMMAND [INVENTORY=inventory/minikube] [ARGS='-e setting=value']"
 	@awk -F':.*## ' '/^##@ / {printf "\n%s\n", substr($$0, 5)} \
@@ -218,8 +218,11 @@ endif
 test-issuer: $(VENV)/dev.stamp $(VENV)/tools.stamp ## Test certificates from cert-manager, after building its controllers
 	@BUILD_CERT_MANAGER=1 $(RUN) pytest -s tests/e2e/test_issuer.py
 
-test-docker-driver: $(VENV)/dev.stamp ## Test the stack on a Minikube with the Docker driver, which is made and removed
-	@$(RUN) pytest tests/e2e/test_docker_driver.py
+test-docker-driver: $(VENV)/dev.stamp $(VENV)/tools.stamp ## Test the stack on a Minikube with the Docker driver, of one node and of several (NODES=3)
+	@$(RUN) pytest tests/e2e/test_docker_driver.py tests/e2e/test_docker_nodes.py
+
+test-docker-driver-short: $(VENV)/dev.stamp $(VENV)/tools.stamp ## Test a first start, an edit, a killed node and a removal there
+	@$(RUN) pytest tests/e2e/test_docker_driver.py -m short
 
 docker-minikube: $(VENV)/dev.stamp ## Start a Minikube with the Docker driver beside all others, as root (NODES=1)
 	@python -m stack.docker_minikube up --nodes="$$NODES"

@@ -8,7 +8,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "src"))
 
-from stack.policies import due_policies, monitoring_flows, network_policies, role_flows, stale_policies
+from stack.policies import due_policies, monitoring_flows, network_policies, node_peers, role_flows, stale_policies
 
 DOCUMENTATION = r"""
 name: network_policies
@@ -31,6 +31,7 @@ class FilterModule:
             "network_policies": network_policies,
             "role_flows": role_flows,
             "monitoring_flows": monitoring_flows,
+            "node_peers": node_peers,
             "due_policies": due_policies,
             "stale_policies": stale_policies,
         }

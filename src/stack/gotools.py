@@ -20,6 +20,8 @@ PACKAGES = {
     "gateway-api": "sigs.k8s.io/gateway-api/pkg/consts",
     # No program either: its module has what the image of minikube's nodes is made of.
     "minikube-node": "k8s.io/minikube/pkg/version",
+    # Of the tests' Minikube with several nodes.
+    "local-path-provisioner": "github.com/rancher/local-path-provisioner",
     "kube-score": "github.com/zegl/kube-score/cmd/kube-score",
     "vegeta": "github.com/tsenart/vegeta/v12",
     "versitygw": "github.com/versity/versitygw/cmd/versitygw",

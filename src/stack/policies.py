@@ -88,6 +88,15 @@ def monitoring_flows(nodes: Iterable[str], targets: Iterable[str]) -> list[Flow]
     return flows
 
 
+def node_peers(addresses: Iterable[str]) -> Peers:
+    """Nodes as peers: what is on a node's own network, such as Traefik, comes to other nodes' pods by its address.
+
+    The only node is none, for a node always reaches its own pods.
+    """
+    peers: Peers = [{"ipBlock": {"cidr": f"{address}/32"}} for address in addresses]
+    return peers if len(peers) > 1 else []
+
+
 def due_policies(wanted: list[Object], found: list[Object]) -> list[Object]:
     """The policies to apply: whatever a live one has beside what is wanted would let something through.
 

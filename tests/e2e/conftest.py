@@ -373,7 +373,7 @@ AREAS = {
         "image",
     ],
     # A cluster of its own, which takes both CPUs: `make test-docker-driver`.
-    "docker_driver": ["docker_driver"],
+    "docker_driver": ["docker_driver", "docker_nodes"],
     "faults": ["faults", "drill"],
     "monitoring": ["monitoring"],
     "pgadmin": ["pgadmin"],

@@ -13,7 +13,7 @@ import yaml
 
 from stack.builder import BuildError
 from stack.docker_minikube import __main__ as main
-from stack.docker_minikube import engine, nodes
+from stack.docker_minikube import engine, nodes, shell
 from stack.polling import wait_until
 
 SLEEP = "import time; time.sleep(60)"
@@ -58,10 +58,29 @@ def test_how_many_nodes_it_can_have(text: str) -> None:
         main.count(text)
 
 
-def test_a_run_knows_its_settings() -> None:
+@pytest.mark.parametrize("number", [1, 2, 3])
+def test_a_run_knows_its_settings(number: int) -> None:
     known = {"stack_context", "stack_image_registry", "stack_ca_file"}
     known |= yaml.safe_load((nodes.ROOT / "roles/minikube/defaults/main.yml").read_text()).keys()
-    assert main.settings().keys() <= known
+    assert main.settings(number).keys() <= known
+
+
+@pytest.mark.parametrize(("number", "is_stock"), [(1, True), (2, False), (3, False)])
+def test_the_volumes_of_several_nodes_are_not_those_that_every_node_has_alike(
+    own: engine.Engine, number: int, is_stock: bool
+) -> None:
+    addons = main.settings(number).get("minikube_addons", ["storage-provisioner", "default-storageclass"])
+    assert ("storage-provisioner" in addons) is ("default-storageclass" in addons) is is_stock
+    variables = main.environment(own, "image", "root", number)
+    assert (variables.get("MINIKUBE_INSTALL_ADDONS") != "false") is is_stock
+
+
+def test_volumes_of_several_nodes_are_of_the_class_that_the_stack_asks_for() -> None:
+    found = list(yaml.safe_load_all((main.HERE / "local-path.yaml").read_text()))
+    (wanted,) = [each for each in found if each["kind"] == "StorageClass"]
+    inventory = yaml.safe_load((nodes.ROOT / "inventory/minikube/group_vars/stack.yml").read_text())
+    assert wanted["metadata"]["name"] == inventory["stack_storage_class"]
+    assert wanted["volumeBindingMode"] == "WaitForFirstConsumer"
 
 
 @pytest.fixture
@@ -113,3 +132,21 @@ def test_an_engine_that_says_nothing_is_waited_for(own: engine.Engine, monkeypat
     with pytest.raises(TimeoutError, match="Docker's engine of the tests: still not after 0 s: no answer"):
         own.start()
     own.stop()
+
+
+def test_what_a_shell_sources_is_what_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, own: engine.Engine
+) -> None:
+    monkeypatch.setattr(shell, "FILE", tmp_path / "environment")
+    variables = main.environment(own, "localhost/kicbase:x", "root", 2)
+    shell.write(variables)
+    assert shell.read("/usr/bin:/bin") == {**variables, "PATH": f"{shell.CLUSTER}/bin:/usr/bin:/bin"}
+    sourced = subprocess.run(
+        ["bash", "-c", ". $0; env", str(shell.FILE)],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={"PATH": "/usr/bin:/bin"},
+    )
+    seen = dict(line.split("=", 1) for line in sourced.stdout.splitlines())
+    assert shell.read("/usr/bin:/bin").items() <= seen.items()

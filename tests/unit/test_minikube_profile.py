@@ -79,10 +79,18 @@ def test_a_folder_where_the_file_should_be(tmp_path: Path) -> None:
         ({"Nodes": [{"IP": "192.0.2.9", "Port": 8444, "ControlPlane": True}]}, {"address": "192.0.2.9", "port": 8444}),
         ({"Nodes": [{"IP": "192.0.2.9"}], "APIServerPort": 6443}, {"address": "192.0.2.9", "port": 6443}),
         ({"Nodes": [{"IP": "192.0.2.8"}, {"IP": "192.0.2.9", "ControlPlane": True}]}, {"address": "192.0.2.9"}),
-        ({"Nodes": [{"IP": "", "Port": 0}]}, {"address": "127.0.0.1", "port": 8443, "exists": True}),
+        (
+            {"Nodes": [{"IP": "192.0.2.8", "ControlPlane": True}, {"IP": "192.0.2.9"}, {"IP": ""}]},
+            {"address": "192.0.2.8", "addresses": ["192.0.2.8", "192.0.2.9"]},
+        ),
+        (
+            {"Nodes": [{"IP": "", "Port": 0}]},
+            {"address": "127.0.0.1", "addresses": [], "port": 8443, "exists": True},
+        ),
         ({"Nodes": None, "Addons": None, "KubernetesConfig": None}, {"address": "127.0.0.1", "addons": []}),
         ({"CPUs": 2, "Memory": 3072, "Driver": "docker"}, {"cpus": 2, "memory_mb": 3072, "driver": "docker"}),
-        ({"CPUs": 0, "KubernetesConfig": {"CNI": "calico"}}, {"cpus": None, "cni": "calico"}),
+        ({"CPUs": 0, "KubernetesConfig": {"CNI": "calico"}}, {"cpus": None, "cni": "calico", "runtime": "docker"}),
+        ({"KubernetesConfig": {"ContainerRuntime": "containerd"}}, {"runtime": "containerd"}),
         ({"Addons": {"ingress": False, "metrics-server": True, "a": True}}, {"addons": ["a", "metrics-server"]}),
         (
             {"KubernetesConfig": {"ExtraOptions": [{"Component": "apiserver", "Key": "encryption-provider-config"}]}},

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from stack.policies import due_policies, monitoring_flows, network_policies, role_flows, stale_policies
+from stack.policies import due_policies, monitoring_flows, network_policies, node_peers, role_flows, stale_policies
 
 METADATA = {"namespace": "shop", "labels": {"a": "b"}}
 DNS = [{"namespaceSelector": {"matchLabels": {"name": "dns"}}}]
@@ -118,3 +118,11 @@ def test_the_order_of_rules_is_no_difference() -> None:
     fewer = network_policies(flows[1:], METADATA, PEERS, DNS)
     assert [policy["metadata"]["name"] for policy in due_policies(fewer, found)] == ["shop"]
     assert [policy["metadata"]["name"] for policy in due_policies(wanted, fewer)] == ["b", "shop"]
+
+
+@pytest.mark.parametrize(
+    ("addresses", "expected"),
+    [([], []), (["192.0.2.2"], []), (["192.0.2.2", "192.0.2.3"], ["192.0.2.2/32", "192.0.2.3/32"])],
+)
+def test_what_is_on_a_nodes_own_network_comes_from_each_of_several(addresses: list[str], expected: list[str]) -> None:
+    assert [peer["ipBlock"]["cidr"] for peer in node_peers(addresses)] == expected

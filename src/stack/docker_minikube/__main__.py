@@ -8,45 +8,38 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import docker
 import yaml
 
 from stack.builder import BuildError
 
-from . import nodes
+from . import nodes, shell
 from .engine import Engine
-from .nodes import ROOT, SERVICE_RANGE, artifact
+from .nodes import POD_RANGE, PROVISIONER, SERVICE_RANGE, artifact, versions
+from .shell import CLUSTER, PROFILE, STATE
 
 HERE = Path(__file__).parent
-# Outside of the cache of the offline build: a minikube in that counts as the offline build's own.
-STATE = Path("/var/lib/flask-postgres-stack-docker")
-# All that belongs to the cluster alone.
-CLUSTER = STATE / "cluster"
 RUN = Path("/run/flask-postgres-stack-docker")
-PROFILE = "stack-docker"
-POD_RANGE = "10.245.0.0/16"
 READY_S = 180
 KUBERNETES_BINARIES = ("kubeadm", "kubectl", "kubelet")
 
 
-def versions() -> dict[str, str]:
-    """What the inventory calls ``stack_versions``."""
-    found: dict[str, dict[str, str]] = yaml.safe_load(
-        (ROOT / "inventory" / "minikube" / "group_vars" / "stack.yml").read_text()
-    )
-    return found["stack_versions"]
-
-
-def environment(engine: Engine, image: str, owner: str) -> dict[str, str]:
+def environment(engine: Engine, image: str, owner: str, number: int) -> dict[str, str]:
     """What a command needs in its environment to mean this cluster and no other.
 
     minikube takes most flags from variables too. So whoever starts the cluster, a role or a user, starts the same.
     """
     # minikube refuses this driver to root.
-    forced = {"MINIKUBE_FORCE": "true"} if owner == "root" else {}
+    found = {"MINIKUBE_FORCE": "true"} if owner == "root" else {}
+    if number == 1:
+        found["MINIKUBE_MOUNT_STRING"] = f"{CLUSTER / 'volumes'}:/var/hostpath-provisioner"
+    else:
+        # Each start of several nodes would put minikube's own volumes in the place of those of the nodes' disks.
+        found["MINIKUBE_INSTALL_ADDONS"] = "false"
     return {
-        **forced,
+        **found,
         "DOCKER_HOST": engine.host,
         "KUBECONFIG": str(CLUSTER / "kubeconfig"),
         "MINIKUBE_HOME": str(CLUSTER / "home"),
@@ -57,14 +50,16 @@ def environment(engine: Engine, image: str, owner: str) -> dict[str, str]:
         "MINIKUBE_KUBERNETES_VERSION": versions()["kubernetes"],
         "MINIKUBE_BASE_IMAGE": image,
         "MINIKUBE_PRELOAD": "false",
-        "MINIKUBE_MOUNT_STRING": f"{CLUSTER / 'volumes'}:/var/hostpath-provisioner",
         "MINIKUBE_SERVICE_CLUSTER_IP_RANGE": SERVICE_RANGE,
     }
 
 
-def settings() -> dict[str, object]:
+def settings(number: int) -> dict[str, Any]:
     """What a run needs on this cluster: images built from packages, and nothing that another cluster's run writes."""
+    # The volumes of several nodes are not minikube's.
+    addons = {"minikube_addons": ["metrics-server"]} if number > 1 else {}
     return {
+        **addons,
         "stack_context": PROFILE,
         "stack_image_registry": "localhost",
         "stack_ca_file": str(CLUSTER / "ca.crt"),
@@ -74,21 +69,19 @@ def settings() -> dict[str, object]:
     }
 
 
-def prepare(owner: str) -> dict[str, str]:
-    """The engine with its images, the programs, and the manifest of the network: all that a first start needs.
+def prepare(owner: str, number: int) -> None:
+    """The engine with its images, the programs, and the manifests: all that a first start needs.
 
     Args:
         owner: The user who starts the cluster: root, or one of the group docker.
-
-    Returns:
-        What a command needs in its environment.
+        number: How many nodes it is to have.
     """
     engine = Engine(STATE / "engine", RUN)
     for folder in (nodes.OWN, CLUSTER / "bin", CLUSTER / "volumes"):
         folder.mkdir(parents=True, exist_ok=True)
     (CLUSTER / "volumes").chmod(0o777)
     engine.start()
-    variables = environment(engine, nodes.build(engine), owner)
+    variables = environment(engine, nodes.build(engine, number), owner, number)
     known = versions()
     for name, source in (
         ("docker", HERE / "docker_client.py"), ("minikube", artifact("minikube")), ("kubectl", artifact("kubectl"))
@@ -99,17 +92,21 @@ def prepare(owner: str) -> dict[str, str]:
     cache.mkdir(parents=True, exist_ok=True)
     for name in KUBERNETES_BINARIES:
         shutil.copy(artifact(name), cache / name)
-    router = f"localhost/cloudnativelabs/kube-router:{known['kube_router']}"
-    manifest = (HERE / "kube-router.yaml").read_text()
-    manifest = manifest.replace("KUBE_ROUTER_IMAGE", router).replace("SERVICES", SERVICE_RANGE)
-    (CLUSTER / "kube-router.yaml").write_text(manifest)
-    (CLUSTER / "settings.yml").write_text(yaml.safe_dump(settings()))
-    lines = [f"export {name}='{value}'\n" for name, value in variables.items()]
-    (CLUSTER / "environment").write_text("".join([f'export PATH="{CLUSTER / "bin"}:$PATH"\n', *lines]))
+    values = {
+        "KUBE_ROUTER_IMAGE": f"localhost/cloudnativelabs/kube-router:{known['kube_router']}",
+        "LOCAL_PATH_IMAGE": PROVISIONER["name"],
+        "SERVICES": SERVICE_RANGE,
+    }
+    for source in HERE.glob("*.yaml"):
+        manifest = source.read_text()
+        for name, value in values.items():
+            manifest = manifest.replace(name, value)
+        (CLUSTER / source.name).write_text(manifest)
+    (CLUSTER / "settings.yml").write_text(yaml.safe_dump(settings(number)))
+    shell.write(variables)
     for path in (CLUSTER, *CLUSTER.rglob("*")):
         if not path.is_relative_to(CLUSTER / "volumes"):
             shutil.chown(path, owner)
-    return variables
 
 
 def count(text: str) -> int:
@@ -120,19 +117,21 @@ def count(text: str) -> int:
 
 
 def up(number: int, cpus: str, memory: str) -> None:
-    variables = prepare("root")
+    prepare("root", number)
     command = [
         "minikube", "start", f"--profile={PROFILE}", f"--nodes={number}", f"--cpus={cpus}", f"--memory={memory}",
         f"--cni={CLUSTER / 'kube-router.yaml'}", "--wait=apiserver,system_pods,default_sa",
         # Neither is taken from a variable.
         "--cache-images=false", f"--extra-config=kubeadm.pod-network-cidr={POD_RANGE}",
     ]  # fmt: skip
-    path = f"{CLUSTER / 'bin'}:{os.environ['PATH']}"
-    called = {**os.environ, **variables, "PATH": path}
+    called = {**os.environ, **shell.read(os.environ["PATH"])}
     subprocess.run(command, env=called, check=True)
+    kubectl = ["kubectl", f"--context={PROFILE}"]
+    if number > 1:
+        subprocess.run([*kubectl, "apply", f"--filename={CLUSTER / 'local-path.yaml'}"], env=called, check=True)
     # minikube waits for the pods to run, and not until they are ready.
-    ready = ["wait", "pods", "--all", "--for=condition=Ready", f"--timeout={READY_S}s"]
-    subprocess.run(["kubectl", f"--context={PROFILE}", "--namespace=kube-system", *ready], env=called, check=True)
+    ready = ["wait", "pods", "--all-namespaces", "--all", "--for=condition=Ready", f"--timeout={READY_S}s"]
+    subprocess.run([*kubectl, *ready], env=called, check=True)
 
 
 def down() -> None:
@@ -165,11 +164,11 @@ def main() -> None:
             down()
             return
         if arguments.what == "prepare":
-            prepare(arguments.owner)
+            prepare(arguments.owner, 1)
         else:
             up(arguments.nodes, arguments.cpus, arguments.memory)
         print(
-            f"Commands for this cluster: . {CLUSTER / 'environment'}\n"
+            f"Commands for this cluster: . {shell.FILE}\n"
             f"The stack on it:           make deploy ARGS='-e @{CLUSTER / 'settings.yml'}'",
             flush=True,
         )

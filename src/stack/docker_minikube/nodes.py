@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import docker
+import yaml
 
 from stack import gotools
 from stack.builder import KEY_LABEL, Artifact, Builder, BuildError, steps
@@ -22,6 +23,7 @@ ROOT = Path(__file__).parents[3]
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "flask-postgres-stack"
 OWN = CACHE / "docker-minikube"
 SERVICE_RANGE = "10.112.0.0/16"
+POD_RANGE = "10.245.0.0/16"
 # Images that the stack's own are built on, by the names of their folders; all others run in the cluster.
 BASES = ("localhost-library-debian-", "localhost-library-python-", "localhost-library-postgres-")
 # Debian 12, for the systemd of a later one takes cgroup v2 alone.
@@ -35,9 +37,23 @@ NODE: dict[str, Any] = {
     "kind": "image",
     "source": "context",
     "needs": [BASE["name"]],
-    "args": {"BASE_IMAGE": BASE["name"], "SERVICE_RANGE": SERVICE_RANGE},
+    "args": {"BASE_IMAGE": BASE["name"], "SERVICE_RANGE": SERVICE_RANGE, "POD_RANGE": POD_RANGE},
+}
+# Volumes of several nodes, each on the disk of one: minikube's own are root's on all nodes but the first, and are taken
+# for the same wherever a pod starts.
+PROVISIONER: dict[str, Any] = {
+    "name": "localhost/rancher/local-path-provisioner:v0.0.30",
+    "kind": "image",
+    "source": "provisioner",
 }
 LABEL = "flask-postgres-stack.node"
+
+
+def versions() -> dict[str, str]:
+    """What the inventory calls ``stack_versions``."""
+    settings = (ROOT / "inventory" / "minikube" / "group_vars" / "stack.yml").read_text()
+    found: dict[str, dict[str, str]] = yaml.safe_load(settings)
+    return found["stack_versions"]
 
 
 def artifact(name: str) -> Path:
@@ -68,8 +84,8 @@ def key_of(names: list[str]) -> str:
     return hashlib.sha256("\0".join(names).encode()).hexdigest()[:16]
 
 
-def build(engine: Engine) -> str:
-    """Build what is missing in the engine, and return the name of the nodes' image."""
+def build(engine: Engine, number: int) -> str:
+    """Build what is missing in the engine, and return the name of the image of as many nodes."""
     for_nodes, bases = archives()
     client = engine.client()
     for path in bases:
@@ -77,23 +93,13 @@ def build(engine: Engine) -> str:
         if not client.images.list(filters={"label": f"{KEY_LABEL}={key}"}):
             with path.open("rb") as file:
                 client.images.load(file)
-    packages = _packages(engine)
+    os.environ["DOCKER_HOST"] = engine.host
+    packages = _packages()
     key = key_of([packages.key, *(path.parent.name for path in for_nodes)])
-    name = f"localhost/kicbase:{key}"
-    if client.images.list(name):
-        return name
-    print("Building the image of the nodes", flush=True)
-    with tempfile.TemporaryDirectory(dir=OWN) as folder:
-        context = Path(folder)
-        (context / "images").mkdir()
-        (context / "Dockerfile").write_text(f"FROM {packages.name}\nCOPY images/ /kind/images/\n")
-        for path in for_nodes:
-            os.link(path, context / "images" / f"{path.parent.name}.tar.gz")
-        for line in client.api.build(
-            path=str(context), tag=name, rm=True, forcerm=True, decode=True, labels={LABEL: key}
-        ):
-            if "error" in line:
-                raise BuildError(f"{name}: {line['error'].strip()}")
+    name = _with_images(client, packages.name, key, key, for_nodes)
+    if number > 1:
+        provisioner = _provisioner()
+        name = _with_images(client, name, f"{key}-{provisioner.key}", key, [provisioner.path])
     for other in client.images.list(filters={"label": LABEL}):
         # Nodes that are there keep theirs.
         if other.labels[LABEL] != key:
@@ -102,24 +108,64 @@ def build(engine: Engine) -> str:
     return name
 
 
-def _packages(engine: Engine) -> Artifact:
+def _with_images(client: docker.DockerClient, base: str, tag: str, key: str, archives: list[Path]) -> str:
+    """The name of a node's image that has these images beside what its base has; built where the engine has none."""
+    name = f"localhost/kicbase:{tag}"
+    if client.images.list(name):
+        return name
+    print(f"Building the image of the nodes, with {len(archives)} images", flush=True)
+    with tempfile.TemporaryDirectory(dir=OWN) as folder:
+        context = Path(folder)
+        (context / "images").mkdir()
+        (context / "Dockerfile").write_text(f"FROM {base}\nCOPY images/ /kind/images/\n")
+        for path in archives:
+            os.link(path, context / "images" / f"{path.parent.name}.tar.gz")
+        for line in client.api.build(
+            path=str(context), tag=name, rm=True, forcerm=True, decode=True, labels={LABEL: key}
+        ):
+            if "error" in line:
+                raise BuildError(f"{name}: {line['error'].strip()}")
+    return name
+
+
+def _packages() -> Artifact:
     """The image without Kubernetes' own, in the engine; from the cache, if that has it of this recipe."""
     context = OWN / NODE["source"]
     shutil.rmtree(context, ignore_errors=True)
     shutil.copytree(ROOT / "images" / "kicbase", context)
     shutil.copytree(gotools.build("minikube-node").parent / "kicbase", context / "kicbase")
     shutil.copy(artifact("crictl"), context / "crictl")
+    node = _built(OWN, BASE, NODE)
+    shutil.rmtree(context)
+    return node
+
+
+def _provisioner() -> Artifact:
+    """The provisioner's image, which is compiled where the cache has none."""
+    cache = OWN / "several"
+    context = cache / PROVISIONER["source"]
+    shutil.rmtree(context, ignore_errors=True)
+    shutil.copytree(ROOT / "images" / "local-path-provisioner", context)
+    shutil.copy(gotools.build("local-path-provisioner"), context)
+    tag = f"{versions()['debian']}-slim"
+    # Built anew with its base.
+    base = artifact(f"localhost-library-debian-{tag}").parent.name
+    recipe = {**PROVISIONER, "args": {"BASE_IMAGE": f"localhost/library/debian:{tag}"}, "base": base}
+    found = _built(cache, recipe)
+    shutil.rmtree(context)
+    return found
+
+
+def _built(cache: Path, *recipes: dict[str, Any]) -> Artifact:
+    """The last of some recipes, in the cache and in the engine; one that is cached needs none of the others."""
     known: dict[str, Artifact] = {}
-    for recipe in (BASE, NODE):
-        known[recipe["name"]] = Artifact(recipe, OWN, OWN, known)
-    node = known[NODE["name"]]
-    os.environ["DOCKER_HOST"] = engine.host
-    builder = Builder(OWN, sys.executable, lambda line: print(line, flush=True))
+    for recipe in recipes:
+        known[recipe["name"]] = Artifact(recipe, cache, cache, known)
     wanted = list(known.values())
-    if plan := [] if node.exists else builder.plan(wanted):
+    builder = Builder(cache, sys.executable, lambda line: print(line, flush=True))
+    if plan := [] if wanted[-1].exists else builder.plan(wanted):
         for position, missing in steps(plan):
             builder.build(missing, position)
         builder.prune(wanted)
-    builder.load(node)
-    shutil.rmtree(context)
-    return node
+    builder.load(wanted[-1])
+    return wanted[-1]

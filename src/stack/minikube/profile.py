@@ -65,9 +65,10 @@ def described(config: Config) -> dict[str, Any]:
     """What others need of a profile, by names that do not change with minikube.
 
     Returns:
-        ``exists``; ``address`` of the first control plane and the ``port`` of its API server; ``driver``, ``cni``,
-        ``cpus`` and ``memory_mb`` as they were at the first start, None where minikube has noted none; ``addons`` that
-        are on; ``encrypted``, whether the API server was told to encrypt Secrets.
+        ``exists``; ``address`` of the first control plane and the ``port`` of its API server; ``addresses`` of all
+        nodes; ``driver``, ``cni``, ``cpus`` and ``memory_mb`` as they were at the first start, None where minikube has
+        noted none; ``addons`` that are on; ``encrypted``, whether the API server was told to encrypt Secrets;
+        the ``runtime`` of its containers.
     """
     kubernetes = config.get("KubernetesConfig") or {}
     nodes = config.get("Nodes") or []
@@ -76,11 +77,13 @@ def described(config: Config) -> dict[str, Any]:
     return {
         "exists": bool(config),
         "address": node.get("IP") or "127.0.0.1",
+        "addresses": [each["IP"] for each in nodes if each.get("IP")],
         "port": node.get("Port") or config.get("APIServerPort") or API_SERVER_PORT,
         "driver": config.get("Driver") or None,
         "cni": kubernetes.get("CNI") or None,
         "cpus": config.get("CPUs") or None,
         "memory_mb": config.get("Memory") or None,
         "addons": sorted(name for name, enabled in (config.get("Addons") or {}).items() if enabled),
+        "runtime": kubernetes.get("ContainerRuntime") or "docker",
         "encrypted": any(option.get("Key") == "encryption-provider-config" for option in options),
     }
