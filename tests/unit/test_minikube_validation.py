@@ -221,7 +221,7 @@ def test_all_that_is_wrong_is_said_at_once() -> None:
 
 
 def test_the_first_start_has_what_belongs_to_it() -> None:
-    started = arguments.installed(SETTINGS | {"minikube_driver": "docker"}, NEW, ENGINE)
+    started = arguments.installed(SETTINGS | {"minikube_driver": "docker"}, NEW, MACHINE)
     assert {"--cpus=4", "--memory=4096", "--cni=calico", "--driver=docker", arguments.WAIT} == set(started)
 
 
@@ -231,13 +231,24 @@ def test_the_first_start_has_what_belongs_to_it() -> None:
 )
 def test_no_more_than_the_engine_has(docker: tuple[int, int] | None, cpus: int, memory: int) -> None:
     has = {"complaint": None, "cpus": docker[0], "memory_mb": docker[1]} if docker else None
-    assert {f"--cpus={cpus}", f"--memory={memory}"} <= set(arguments.installed(SETTINGS, NEW, has))
+    started = arguments.installed(SETTINGS, NEW, MACHINE | {"docker": has})
+    assert {f"--cpus={cpus}", f"--memory={memory}"} <= set(started)
+
+
+@pytest.mark.parametrize("docker", [None, {"complaint": None, "cpus": None, "memory_mb": None}])
+@pytest.mark.parametrize(("has", "cpus"), [(2, 2), (3, 3), (8, 4), (0, 4)])
+def test_other_drivers_get_no_more_than_the_machine_has(docker: dict[str, Any] | None, has: int, cpus: int) -> None:
+    """minikube refuses it as it does with Docker."""
+    found = MACHINE | {"cpus": has, "docker": docker, "driver": "kvm2"}
+    assert f"--cpus={cpus}" in arguments.installed(SETTINGS, NEW, found)
+    told = arguments.notes(SETTINGS, NEW, found)
+    assert told == ([f"minikube_cpus is 4, the machine has {cpus} CPUs: the cluster gets {cpus}"] if cpus < 4 else [])
 
 
 def test_a_later_start_repeats_none_of_it() -> None:
     """With four CPUs on the command line minikube refuses to start a cluster of two on a machine of two."""
     settings = SETTINGS | {"minikube_driver": "docker", "minikube_kubernetes_version": "v1.34.4"}
-    assert arguments.installed(settings, OLD, ENGINE) == [arguments.WAIT, "--kubernetes-version=v1.34.4"]
+    assert arguments.installed(settings, OLD, MACHINE) == [arguments.WAIT, "--kubernetes-version=v1.34.4"]
 
 
 @pytest.mark.parametrize(
@@ -269,7 +280,7 @@ def test_a_later_start_repeats_none_of_it() -> None:
             {"minikube_provider": "offline"},
             {"cpus": 2},
             NEW,
-            ["the machine has 2 CPUs, minikube_cpus asks for 4: everything fits, and is slower"],
+            ["the machine has 2 CPUs, minikube_cpus asks for 4: all fits, and is slower"],
         ),
         ({"minikube_provider": "offline"}, {"cpus": 4}, NEW, []),
         (

@@ -21,15 +21,20 @@ def is_enough_memory(memory_mb: int) -> bool:
     return memory_mb >= LEAST_MEMORY_MB * TOLERANCE
 
 
-def sizes(settings: Mapping[str, Any], docker: Mapping[str, Any] | None) -> tuple[int, int]:
-    """CPUs and memory in MB for the first start: what is set, and no more than Docker's engine has."""
+def sizes(settings: Mapping[str, Any], machine: Mapping[str, Any]) -> tuple[int, int]:
+    """CPUs and memory in MB for the first start: what is set, and no more than there is.
+
+    minikube refuses more CPUs than Docker's engine has, or with another driver this machine (its
+    ``validateCPUCount``). Less memory of the machine than is set is refused before.
+    """
     cpus, memory = int(settings["minikube_cpus"]), int(settings["minikube_memory_mb"])
+    docker = machine["docker"]
     if docker and docker["cpus"]:
-        cpus, memory = min(cpus, docker["cpus"]), min(memory, docker["memory_mb"])
-    return cpus, memory
+        return min(cpus, docker["cpus"]), min(memory, docker["memory_mb"])
+    return min(cpus, machine["cpus"] or cpus), memory
 
 
-def installed(settings: Mapping[str, Any], profile: Mapping[str, Any], docker: Mapping[str, Any] | None) -> list[str]:
+def installed(settings: Mapping[str, Any], profile: Mapping[str, Any], machine: Mapping[str, Any]) -> list[str]:
     """The arguments for an installed minikube.
 
     Driver, network plugin, CPUs and memory belong to the first start: minikube refuses or ignores another value later,
@@ -38,14 +43,14 @@ def installed(settings: Mapping[str, Any], profile: Mapping[str, Any], docker: M
     Args:
         settings: The role's settings.
         profile: As `stack.minikube.profile.described` returns it.
-        docker: Docker's engine, as `stack.minikube.machine.engine` returns it; None where it is not used.
+        machine: As `stack.minikube.machine.read` returns it.
     """
     arguments = [WAIT]
     if settings["minikube_kubernetes_version"]:
         arguments.append(f"--kubernetes-version={settings['minikube_kubernetes_version']}")
     if profile["exists"]:
         return arguments
-    cpus, memory = sizes(settings, docker)
+    cpus, memory = sizes(settings, machine)
     arguments += [f"--cpus={cpus}", f"--memory={memory}"]
     if settings["minikube_driver"]:
         arguments.append(f"--driver={settings['minikube_driver']}")
@@ -81,19 +86,19 @@ def _sizes(settings: Mapping[str, Any], profile: Mapping[str, Any], machine: Map
         "minikube_memory_mb": int(settings["minikube_memory_mb"]),
         "minikube_cni": settings["minikube_cni"],
     }
-    docker = machine.get("docker")
-    cpus, memory = sizes(settings, docker)
     if settings["minikube_provider"] == "offline":
-        few = 0 < machine["cpus"] < wanted["minikube_cpus"]
-        return [_few(machine["cpus"], wanted["minikube_cpus"])] if few else []
+        cpus = machine["cpus"]
+        few = f"the machine has {cpus} CPUs, minikube_cpus asks for {wanted['minikube_cpus']}: all fits, and is slower"
+        return [few] if 0 < cpus < wanted["minikube_cpus"] else []
     if not profile["exists"]:
-        lines = []
-        for name, size, unit in (("minikube_cpus", cpus, "CPUs"), ("minikube_memory_mb", memory, "MB of memory")):
-            if size < wanted[name]:
-                lines.append(f"{name} is {wanted[name]}, Docker's engine has {size} {unit}: the cluster gets {size}")
-        if not lines and 0 < machine["cpus"] < wanted["minikube_cpus"]:
-            lines.append(_few(machine["cpus"], wanted["minikube_cpus"]))
-        return lines
+        docker = machine["docker"]
+        owner = "Docker's engine" if docker and docker["cpus"] else "the machine"
+        units = {"minikube_cpus": "CPUs", "minikube_memory_mb": "MB of memory"}
+        return [
+            f"{name} is {wanted[name]}, {owner} has {size} {unit}: the cluster gets {size}"
+            for (name, unit), size in zip(units.items(), sizes(settings, machine), strict=True)
+            if size < wanted[name]
+        ]
     kept = {
         "minikube_cpus": profile["cpus"],
         "minikube_memory_mb": profile["memory_mb"],
@@ -104,7 +109,3 @@ def _sizes(settings: Mapping[str, Any], profile: Mapping[str, Any], machine: Map
         for name, value in wanted.items()
         if value and kept[name] and str(value) != str(kept[name])
     ]
-
-
-def _few(cpus: int, wanted: int) -> str:
-    return f"the machine has {cpus} CPUs, minikube_cpus asks for {wanted}: everything fits, and is slower"
