@@ -38,7 +38,7 @@ endif
 unexport PYTHONDONTWRITEBYTECODE
 export ANSIBLE_FORCE_COLOR ?= $(if $(MAKE_TERMOUT),1,0)
 
-.PHONY: help deploy destroy status logs psql report backup restore rotate drill sbom test lint test-unit test-policy test-app test-roles test-e2e test-issuer test-docker-driver test-docker-driver-short docker-minikube docker-minikube-down fuzz bench dashboards docs
+.PHONY: help deploy destroy status logs psql report backup restore rotate drill sbom test lint test-unit test-policy test-app test-roles test-e2e test-issuer test-docker-driver test-docker-driver-short docker-minikube docker-minikube-down fuzz bench bench-docker-driver dashboards docs
 help: ## List these commands
 	@echo "Usage: make COMMAND [INVENTORY=inventory/minikube] [ARGS='-e setting=value']"
 	@awk -F':.*## ' '/^##@ / {printf "\n%s\n", substr($$0, 5)} \
@@ -236,6 +236,9 @@ fuzz: $(VENV)/dev.stamp $(VENV_APP)/dev.stamp ## Send 10,000 generated requests 
 bench: $(VENV)/dev.stamp $(VENV)/tools.stamp $(VENV_APP)/dev.stamp ## Measure the speed that the documents promise
 	@missed=0; $(RUN) python -m stack.bench || missed=1; \
 	cd app && ../$(VENV_APP)/bin/python -m bench || missed=1; exit $$missed
+
+bench-docker-driver: $(VENV)/dev.stamp $(VENV)/tools.stamp ## Measure deployments on the empty cluster of make docker-minikube
+	@python -m stack.bench.docker_driver
 
 dashboards: $(VENV)/dev.stamp ## Generate Grafana's dashboards from src/stack/report/panels.py
 	@python -m stack.report.dashboards roles/monitoring/files/dashboards
