@@ -156,6 +156,27 @@ class Minikube:
             raise ImageError(f"it has not arrived on {nodes}: {_line(said.stderr or said.stdout)}")
         return True
 
+    def build(self, image: str, context: Path, arguments: Mapping[str, str], runtime: str) -> None:
+        """Build an image in every node, with the builder of its runtime: Docker, BuildKit or Podman.
+
+        Args:
+            image: Its name and tag.
+            context: The folder with the Dockerfile.
+            arguments: Arguments of the build.
+            runtime: What runs the node's containers, as `stack.minikube.profile.described` returns it.
+
+        Raises:
+            ImageError: A node does not have it afterwards.
+        """
+        # As buildctl takes them, and docker and podman.
+        prefix = "opt=build-arg:" if runtime == "containerd" else "build-arg="
+        options = [f"--build-opt={prefix}{name}={value}" for name, value in arguments.items()]
+        command = [*self._command, "image", "build", "--all", f"--tag={image}", *options, str(context)]
+        done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
+        # It warns of what it cannot do, and ends with 0.
+        if done.returncode or self.missing([image]):
+            raise ImageError(f"minikube cannot build it in its node ({runtime}): {_complaint(done.stdout)}")
+
 
 class Registry:
     """A registry, which the nodes pull from."""
@@ -226,6 +247,12 @@ def _output(*command: str) -> str:
         said = _line(done.stderr or done.stdout)
         raise ImageError(f"{' '.join(command)} ended with exit code {done.returncode}: {said}")
     return done.stdout
+
+
+def _complaint(text: str) -> str:
+    """What a build says of what it failed for: its own error, and not the trace that follows."""
+    found = re.findall(r"(?im)^.*(?:\berror\b|not found|failed).*$", re.sub(r"\x1b\[[0-9;]*m", "", text))
+    return " ".join(found[0].split())[-300:] if found else _line(text)
 
 
 def _line(text: str) -> str:

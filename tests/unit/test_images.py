@@ -98,6 +98,10 @@ case "$1 $2" in
   "image load")
     if [ -e {folder}/works ]; then echo "docker.io/library/$3" >> {folder}/node-minikube
     else echo "! Unable to load $3: the daemon does not have it" >&2; fi;;
+  "image build")
+    echo "$@" > {folder}/built
+    if [ -e {folder}/works ]; then for node in {folder}/node-*; do echo docker.io/library/new:1 >> $node; done
+    else echo "sudo: buildctl: command not found"; echo "X Exiting"; fi;;
   "ssh --node") echo "IMAGE TAG IMAGE-ID SIZE"; sed 's/:/ /;s/$/ 0123 5MB/' {folder}/node-$3;;
 esac
 """
@@ -139,6 +143,29 @@ def test_an_image_that_minikube_says_it_has_loaded(minikube: Path, monkeypatch: 
     brought, failed = images.deliver(images.Minikube("minikube"), ["a:1", "b:1"])
     assert brought == []
     assert failed == {"b:1": "it has not arrived on minikube: ! Unable to load b:1: the daemon does not have it"}
+
+
+@pytest.mark.parametrize(
+    ("runtime", "option"),
+    [
+        ("containerd", "--build-opt=opt=build-arg:BASE=python:3"),
+        ("docker", "--build-opt=build-arg=BASE=python:3"),
+        ("crio", "--build-opt=build-arg=BASE=python:3"),
+    ],
+)
+def test_an_image_that_the_nodes_build(minikube: Path, runtime: str, option: str) -> None:
+    (minikube / "works").touch()
+    (minikube / "nodes").write_text("minikube\t192.0.2.9\nminikube-m02\t192.0.2.10\n")
+    (minikube / "node-minikube-m02").touch()
+    images.Minikube("minikube").build("new:1", minikube, {"BASE": "python:3"}, runtime)
+    assert (minikube / "built").read_text().split() == ["image", "build", "--all", "--tag=new:1", option, str(minikube)]
+
+
+def test_a_node_that_builds_no_images(minikube: Path) -> None:
+    """As one of another maker than minikube: minikube itself ends with 0."""
+    said = r"^minikube cannot build it in its node \(containerd\): sudo: buildctl: command not found$"
+    with pytest.raises(images.ImageError, match=said):
+        images.Minikube("minikube").build("new:1", minikube, {}, "containerd")
 
 
 # The client leaves the connection open that it could not make.

@@ -26,6 +26,8 @@ MORE: dict[str, dict[str, Any]] = {
         "image_reference": "shop:1",
         "image_context": "/shop",
         "image_build_network": "host",
+        "image_builder": "engine",
+        "image_delivery": "registry",
         "image_has_dockerfile": True,
     },
 }
@@ -204,6 +206,7 @@ CASES: dict[str, list[tuple[str, list[Any], list[Any]]]] = {
         ("image_reference", ["localhost/shop:1"], ["", "No Image"]),
         ("image_build_network", ["default"], [""]),
         ("image_buildargs", [{}, {"BASE_IMAGE": "python:3"}], [{"A": None}, {"A=B": "x"}]),
+        ("image_builder", ["engine"], ["node"]),
         ("image_has_dockerfile", [True], []),
     ],
 }

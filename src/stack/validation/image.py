@@ -22,6 +22,11 @@ def problems(settings: Settings) -> list[Problem]:
 
 
 def build(settings: Settings) -> Iterator[Problem]:
+    if settings["image_builder"] == "node" and settings["image_delivery"] != "minikube":
+        delivery = settings["image_delivery"]
+        yield Problem(
+            "image_builder", f"minikube's nodes alone build, and image_delivery is {delivery}: set engine", "node"
+        )
     if not settings["image_has_dockerfile"]:
         yield Problem("image_context", "it takes a folder with a Dockerfile", settings["image_context"])
     # A proxy's address, for one, may have a password.
