@@ -1,14 +1,15 @@
 """``python -m bench``: the speed of the service, side by side with what it is compared with.
 
 Everything runs on this machine and talks over loopback: a PostgreSQL server of its own, the service under gunicorn as
-it is deployed, the same service without its pool, and ``wrk`` as load generator. In each round all candidates are
-measured one after the other; the figures are medians over the rounds. Below them stands where the time of a request
-goes, as processor time of the service, which other load on the machine changes little.
+it is deployed, what it is compared with, and ``wrk`` as load generator. In each round all candidates are measured one
+after the other; the figures are medians over the rounds. Below them stands where the time of a request goes, as
+processor time of the service, which other load on the machine changes little.
 """
 
 from __future__ import annotations
 
 import argparse
+import math
 import os
 import re
 import shutil
@@ -19,8 +20,9 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import requests
 from tests.postgres import POSTGRES, SITE_PACKAGES, Server, free_port, run_server, until
@@ -33,9 +35,16 @@ APP = Path(__file__).parents[1]
 ROUNDS = 5
 CLOCK_TICKS = os.sysconf("SC_CLK_TCK")
 
-POOL_TARGET = 12.0
-PGBENCH_TARGET = 0.20
-NO_DATABASE_TARGET = 0.60
+WORKERS = 2
+PEERS = APP / "bench" / "peers"
+# Where their packages are, which are not the service's.
+PEERS_BIN = APP.parent / ".venv-bench" / "bin"
+# How many rows the table has, and so each answer.
+ROWS = (20, 100)
+
+# How many times their requests the service is to answer: what others make, and the service itself otherwise.
+PEER_TARGETS = {"flask_sqlalchemy_app": 3.0, "fastapi_app": 4.0}
+OWN_TARGETS = {"a connection per request": 12.0, "pgbench": 0.20, "no database": 0.60}
 
 
 class _Recorder:
@@ -51,6 +60,18 @@ def statement() -> str:
     recorder = _Recorder()
     Records(recorder).page(101)  # type: ignore[arg-type]
     return recorder.statement
+
+
+class Sample(NamedTuple):
+    """What a load of some seconds was answered with.
+
+    Attributes:
+        rate: Requests a second.
+        p99: The 99th percentile of their times, in milliseconds.
+    """
+
+    rate: float
+    p99: float = math.nan
 
 
 @dataclass(frozen=True)
@@ -69,53 +90,76 @@ class Service:
 
 
 @contextmanager
-def run_service(server: Server, application: str, folder: Path) -> Iterator[Service]:
-    """Run a variant of the service under gunicorn."""
-    port = free_port()
-    environ = {
-        **os.environ,
-        **server.environ("postgres"),
-        "METRICS_PORT": str(free_port()),
-        "PORT": str(port),
-        "PROMETHEUS_MULTIPROC_DIR": str(folder / f"metrics-{port}"),
-    }
-    url = f"http://127.0.0.1:{port}"
-    with (folder / f"{port}.log").open("wb") as log:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "gunicorn", application], cwd=APP, env=environ, stdout=log, stderr=log
-        )
+def run_process(port: int, command: list[str | Path], cwd: Path, environ: dict[str, str], path: str) -> Iterator[int]:
+    """Run a server in a folder until it answers for a path, and give its process id."""
+    url = f"http://127.0.0.1:{port}{path}"
+    with tempfile.TemporaryFile() as log:
+        process = subprocess.Popen(command, cwd=cwd, env={**os.environ, **environ}, stdout=log, stderr=log)
     try:
-        until(lambda: _answers(url))
-        yield Service(url, process.pid)
+        until(lambda: _answers(url), timeout_s=60)
+        yield process.pid
     finally:
         process.terminate()
         process.wait(40)
 
 
+@contextmanager
+def run_service(server: Server, application: str, folder: Path) -> Iterator[Service]:
+    """Run a variant of the service under gunicorn."""
+    port = free_port()
+    environ = {
+        **server.environ("postgres"),
+        "METRICS_PORT": str(free_port()),
+        "PORT": str(port),
+        "PROMETHEUS_MULTIPROC_DIR": str(folder / f"metrics-{port}"),
+        "WEB_CONCURRENCY": str(WORKERS),
+    }
+    command: list[str | Path] = [sys.executable, "-m", "gunicorn", application]
+    with run_process(port, command, APP, environ, "/api/setup") as pid:
+        yield Service(f"http://127.0.0.1:{port}", pid)
+
+
+@contextmanager
+def run_peer(server: Server, name: str) -> Iterator[str]:
+    """Run one of `PEERS` with the defaults of its server, and give its address."""
+    port = free_port()
+    commands: dict[str, list[str | Path]] = {
+        "flask_sqlalchemy_app": [PEERS_BIN / "gunicorn", "-w", str(WORKERS), "-b", f"127.0.0.1:{port}"],
+        "fastapi_app": [PEERS_BIN / "uvicorn", "--workers", str(WORKERS), "--port", str(port)],
+    }
+    environ = {"DATABASE": f"{server.user}:{server.password}@{server.host}:{server.port}/postgres"}
+    # The bench's own path would lead them to the service's packages.
+    environ["PYTHONPATH"] = ""
+    with run_process(port, [*commands[name], f"{name}:app"], PEERS, environ, "/api/data"):
+        yield f"http://127.0.0.1:{port}"
+
+
 def _answers(url: str) -> bool:
     try:
-        return requests.get(url + "/api/setup", timeout=5).ok
-    except requests.ConnectionError:
+        return requests.get(url, timeout=5).ok
+    except requests.RequestException:
         return False
 
 
-def wrk(url: str, clients: int, seconds: int) -> float:
-    """Return requests a second."""
+def wrk(url: str, clients: int, seconds: int) -> Sample:
+    """Load an address for some seconds."""
     output = subprocess.run(
-        ["wrk", "--threads", "1", "--connections", str(clients), "--duration", f"{seconds}s", url],
+        ["wrk", "--latency", "--threads", "1", "--connections", str(clients), "--duration", f"{seconds}s", url],
         check=True,
         capture_output=True,
         text=True,
     ).stdout
-    if "Non-2xx" in output or "Socket errors" in output:
+    if "Non-2xx" in output:
         sys.exit(f"{url} answered with errors:\n{output}")
-    match = re.search(r"Requests/sec:\s+([\d.]+)", output)
-    assert match is not None, output
-    return float(match[1])
+    rate = re.search(r"Requests/sec:\s+([\d.]+)", output)
+    p99 = re.search(r"99%\s+([\d.]+)(us|ms|s)", output)
+    assert rate is not None, output
+    assert p99 is not None, output
+    return Sample(float(rate[1]), float(p99[1]) * {"us": 0.001, "ms": 1, "s": 1000}[p99[2]])
 
 
-def pgbench(server: Server, script: Path, clients: int, seconds: int) -> float:
-    """Return transactions a second."""
+def pgbench(server: Server, script: Path, clients: int, seconds: int) -> Sample:
+    """Execute a statement for some seconds."""
     output = subprocess.run(
         [
             SITE_PACKAGES / POSTGRES / "bin" / "pgbench",
@@ -129,23 +173,30 @@ def pgbench(server: Server, script: Path, clients: int, seconds: int) -> float:
     ).stdout
     match = re.search(r"tps = ([\d.]+)", output)
     assert match is not None, output
-    return float(match[1])
+    return Sample(float(match[1]))
 
 
-def measure(candidates: dict[str, Callable[[], float]]) -> dict[str, float]:
-    """Return the median of each candidate."""
-    samples: dict[str, list[float]] = {name: [] for name in candidates}
+def measure(candidates: dict[str, Callable[[], Sample]]) -> dict[str, Sample]:
+    """Return the medians of each candidate."""
+    samples: dict[str, list[Sample]] = {name: [] for name in candidates}
     for number in range(1, ROUNDS + 1):
         for name, run in candidates.items():
             samples[name].append(run())
-            print(f"round {number} of {ROUNDS}: {name} {samples[name][-1]:,.0f}/s", file=sys.stderr)
-    return {name: statistics.median(values) for name, values in samples.items()}
+            print(f"round {number} of {ROUNDS}: {name} {samples[name][-1].rate:,.0f}/s", file=sys.stderr)
+    return {name: Sample(*map(statistics.median, zip(*found, strict=True))) for name, found in samples.items()}
+
+
+def fill(server: Server, count: int) -> None:
+    """Make the table hold so many rows."""
+    server.execute("TRUNCATE data")
+    server.execute(f"INSERT INTO data (name) SELECT 'Record number ' || n FROM generate_series(1, {count}) AS n")
+    server.execute("VACUUM ANALYZE data")
 
 
 def cpu_us(service: Service, path: str, clients: int, seconds: int) -> float:
     """Return the microseconds of processor time that the workers take for a request."""
     before = service.cpu_seconds()
-    rate = wrk(service.url + path, clients, seconds)
+    rate = wrk(service.url + path, clients, seconds).rate
     return (service.cpu_seconds() - before) / (rate * seconds) * 1e6
 
 
@@ -165,6 +216,8 @@ def main() -> int:
     clients, seconds = arguments.clients, arguments.seconds
     if shutil.which("wrk") is None:
         sys.exit("wrk is needed: install the package of that name")
+    if not PEERS_BIN.exists():
+        sys.exit(f"{PEERS_BIN} is needed: `make bench` installs what the service is compared with")
 
     print(f"load average at the start: {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores", file=sys.stderr)
     with ExitStack() as stack:
@@ -173,7 +226,7 @@ def main() -> int:
         migrate.upgrade(DatabaseSettings.from_environ(server.environ("postgres")))
         script = folder / "statement.sql"
         script.write_text(statement())
-        pooled, unpooled, flask, gunicorn = (
+        service, unpooled, flask, gunicorn = (
             stack.enter_context(run_service(server, application, folder))
             for application in (
                 "flask_postgres_app:create_app()",
@@ -182,31 +235,42 @@ def main() -> int:
                 "bench.apps:no_framework()",
             )
         )
-        medians = measure(
-            {
-                "data": lambda: wrk(f"{pooled.url}/api/data", clients, seconds),
-                "data, a connection per request": lambda: wrk(f"{unpooled.url}/api/data", clients, seconds),
-                "no database": lambda: wrk(f"{pooled.url}/healthz", clients, seconds),
-                "pgbench": lambda: pgbench(server, script, clients, seconds),
-            }
-        )
+        peers = {name: stack.enter_context(run_peer(server, name)) for name in PEER_TARGETS}
+        medians = {}
+        for count in ROWS:
+            fill(server, count)
+            medians[count] = measure(
+                {
+                    "the service": lambda: wrk(f"{service.url}/api/data", clients, seconds),
+                    **{name: partial(wrk, f"{url}/api/data", clients, seconds) for name, url in peers.items()},
+                    "a connection per request": lambda: wrk(f"{unpooled.url}/api/data", clients, seconds),
+                    "no database": lambda: wrk(f"{service.url}/healthz", clients, seconds),
+                    "pgbench": lambda: pgbench(server, script, clients, seconds),
+                }
+            )
         layers = {
             "gunicorn: HTTP, threads, the answer": cpu_us(gunicorn, "/", clients, seconds),
             "Flask: a route, a response": cpu_us(flask, "/healthz", clients, seconds),
-            "the service: headers, metrics, a log line": cpu_us(pooled, "/healthz", clients, seconds),
-            "/api/data: arguments, the statement, JSON, an ETag": cpu_us(pooled, "/api/data", clients, seconds),
+            "the service: headers, metrics, a log line": cpu_us(service, "/healthz", clients, seconds),
+            f"/api/data of {ROWS[-1]} rows: arguments, the statement, an ETag": cpu_us(
+                service, "/api/data", clients, seconds
+            ),
         }
-    print(f"{'':<58} {'measured':>9} {'target':>10}")
-    data = medians["data"]
     missed = False
-    for name, base, target in (
-        ("/api/data over itself with a connection per request", "data, a connection per request", POOL_TARGET),
-        ("/api/data over pgbench, same statement and clients", "pgbench", PGBENCH_TARGET),
-        ("/api/data over a route without a database", "no database", NO_DATABASE_TARGET),
-    ):
-        ratio = data / medians[base]
-        missed |= ratio < target
-        print(row(name, f"{ratio:.2f}", f">= {target:.2f}", ratio >= target))
+    print(f"{'':<58} {'measured':>9} {'target':>10}")
+    for count, found in medians.items():
+        data = found["the service"]
+        print(f"/api/data of {count} rows: {data.rate:,.0f} requests a second, p99 {data.p99:.1f} ms")
+        targets = PEER_TARGETS | (OWN_TARGETS if count == ROWS[0] else {})
+        for name, target in targets.items():
+            ratio = data.rate / found[name].rate
+            missed |= ratio < target
+            detail = f"({found[name].rate:,.0f} a second)"
+            print(row(f"  requests, over {name}", f"{ratio:.2f}", f">= {target:.2f}", ratio >= target), detail)
+        for name in PEER_TARGETS:
+            ratio = data.p99 / found[name].p99
+            missed |= ratio > 1
+            print(row(f"  p99, over {name}", f"{ratio:.2f}", "<= 1.00", ratio <= 1), f"({found[name].p99:.1f} ms)")
     print(f"\n{'where the processor time of a request to /api/data goes':<58} {'us':>9}")
     below = 0.0
     for name, until_here in layers.items():

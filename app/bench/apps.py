@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from wsgiref.types import StartResponse, WSGIEnvironment
 
-from flask import Flask
-from sqlalchemy.pool import NullPool
+from flask import Flask, Response
 
 from flask_postgres_app import create_app
 
@@ -29,7 +28,14 @@ class _Application:
 
 def connection_per_request() -> Flask:
     """The service that opens a connection for every request."""
-    return create_app(poolclass=NullPool)
+    app = create_app()
+
+    @app.after_request
+    def close(response: Response) -> Response:
+        app.extensions["database"].close()
+        return response
+
+    return app
 
 
 def no_framework() -> _Application:

@@ -224,12 +224,12 @@ def test_clients_that_break_off_leave_nothing_behind(service: Service) -> None:
             for _ in range(MANY):
                 connect(service, stack).sendall(beginning)
     serves(service)
-    sockets = [
+    sockets = {
         link
         for pid in service.workers()
         for entry in Path(f"/proc/{pid}/fd").iterdir()
         if (link := _link(entry)).startswith("socket:")
-    ]
+    }
     # The pool's connections, and what listens.
     assert len(sockets) < 2 * (4 + 4)
     assert "Traceback" not in service.log.read_text()

@@ -32,6 +32,13 @@ def timed_get(client: FlaskClient, path: str = "/api/data") -> tuple[int, float]
 
 
 @pytest.fixture
+def app(environ: dict[str, str]) -> Iterator[Flask]:
+    """The service with a single connection, so that each call gets that of the call before."""
+    with run_app(settings_of(environ, db_pool_size=1)) as app:
+        yield app
+
+
+@pytest.fixture
 def own_app(own_server: Server) -> Iterator[Flask]:
     own_server.execute("CREATE DATABASE app")
     settings = settings_of(own_server.environ("app"))
@@ -138,7 +145,7 @@ def test_a_read_only_server_is_not_taken(client: FlaskClient, server: Server, en
 
 
 def test_a_slow_statement_ends_and_its_connection_stays(environ: dict[str, str]) -> None:
-    with run_app(settings_of(environ, db_statement_timeout_ms=100)) as app:
+    with run_app(settings_of(environ, db_statement_timeout_ms=100, db_pool_size=1)) as app:
         database: Database = app.extensions["database"]
         [(before,)] = database.execute("SELECT pg_backend_pid()")
         with pytest.raises(DatabaseUnavailableError, match="busy"):
@@ -176,6 +183,24 @@ def _is_busy(database: Database) -> bool:
     except DatabaseUnavailableError as error:
         return error.reason == "busy"
     return False
+
+
+@pytest.mark.parametrize("deadline_ms", [20, 100, 200])
+def test_a_call_ends_at_its_deadline_whatever_others_wait_for(environ: dict[str, str], deadline_ms: int) -> None:
+    """While a call of another connection has more time: the watchdog must not sleep until that one's deadline."""
+    patient = settings_of(environ, db_statement_timeout_ms=10_000, db_deadline_ms=20_000)
+    hasty = settings_of(environ, db_statement_timeout_ms=10_000, db_deadline_ms=deadline_ms)
+    with run_app(patient) as app, run_app(hasty) as other, ThreadPoolExecutor(1) as pool:
+        first: Database = app.extensions["database"]
+        second: Database = other.extensions["database"]
+        first.fill()
+        second.fill()
+        waiting = pool.submit(first.execute, "SELECT pg_sleep(1)")
+        started = time.monotonic()
+        with pytest.raises(DatabaseUnavailableError, match="deadline"):
+            second.execute("SELECT pg_sleep(10)")
+        assert deadline_ms / 1000 <= time.monotonic() - started < 1
+        assert waiting.result() == [("",)]
 
 
 @pytest.fixture
@@ -296,12 +321,13 @@ def test_a_server_that_is_back_is_found_although_packets_were_lost(environ: dict
             assert time.monotonic() - started < settings_of(environ).db_connect_timeout_s
 
 
-def test_connections_are_few(app: Flask, server: Server, environ: dict[str, str]) -> None:
-    size = settings_of(environ).db_pool_size
-    with ThreadPoolExecutor(2 * size) as pool:
+def test_connections_are_few(server: Server, environ: dict[str, str]) -> None:
+    settings = settings_of(environ)
+    size = settings.db_pool_size
+    with run_app(settings) as app, ThreadPoolExecutor(2 * size) as pool:
         statuses = list(pool.map(lambda _: timed_get(app.test_client())[0], range(200)))
-    assert set(statuses) == {200}
-    assert 1 <= len(backends(server, environ)) <= size
+        assert set(statuses) == {200}
+        assert 1 <= len(backends(server, environ)) <= size
 
 
 def test_a_wrong_password(environ: dict[str, str], caplog: pytest.LogCaptureFixture) -> None:

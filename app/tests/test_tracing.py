@@ -269,7 +269,7 @@ def statements(server: Server, database: str) -> list[str]:
 
 
 def test_a_statement_has_its_request(environ: dict[str, str], server: Server) -> None:
-    with run_app(settings_of(environ, db_comments=True)) as app:
+    with run_app(settings_of(environ, db_comments=True, db_pool_size=1)) as app:
         client, database = app.test_client(), app.extensions["database"]
         assert client.get("/api/data/7", headers={"X-Request-ID": "the-id"}).status_code == 404
         route = "/api/data/%3Cint%28min%3D1%2C%20max%3D9223372036854775807%29%3Arecord_id%3E"

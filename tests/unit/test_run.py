@@ -81,9 +81,20 @@ class Checkout:
             shutil.copy(ROOT / name, folder)
         (folder / "src").symlink_to(ROOT / "src")
         programs = folder / ".venv" / "bin"
-        for path in (programs, folder / ".venv-app" / "bin", folder / ".venv-checkov", folder / "app"):
+        for path in (
+            programs,
+            folder / ".venv-app" / "bin",
+            folder / ".venv-bench",
+            folder / ".venv-checkov",
+            folder / "app" / "bench" / "peers",
+        ):
             path.mkdir(parents=True)
-        for name in ("requirements-dev.txt", "requirements-build.txt", "pyproject.toml"):
+        for name in (
+            "requirements-dev.txt",
+            "requirements-build.txt",
+            "pyproject.toml",
+            "bench/peers/requirements.txt",
+        ):
             (folder / "app" / name).touch()
         for name in ("ansible-playbook", "kubectl", "pytest", "molecule", "python", "../../.venv-app/bin/python"):
             (programs / name).write_text(STUB)
@@ -93,7 +104,8 @@ class Checkout:
         for stamp in ("bin/uv", "deploy.stamp", "dev.stamp", "tools.stamp"):
             (folder / ".venv" / stamp).touch()
         (folder / ".venv-app" / "dev.stamp").touch()
-        (folder / ".venv-checkov" / "stamp").touch()
+        for environment in (".venv-bench", ".venv-checkov"):
+            (folder / environment / "stamp").touch()
 
     def make(self, *arguments: str, **environment: str) -> list[Call]:
         """The calls of programs that a `make` has led to, in an environment with nothing but a path and a home."""

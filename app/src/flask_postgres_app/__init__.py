@@ -14,7 +14,6 @@ from typing import Any
 import orjson
 from flask import Flask
 from flask.json.provider import JSONProvider
-from sqlalchemy.pool import Pool, QueuePool
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 from . import api, cli, hooks
@@ -42,12 +41,11 @@ class _Flask(Flask):
         return func
 
 
-def create_app(settings: Settings | None = None, poolclass: type[Pool] = QueuePool) -> Flask:
+def create_app(settings: Settings | None = None) -> Flask:
     """Create the application.
 
     Args:
         settings: Settings of the service; read from the environment if not given.
-        poolclass: The class of the pool of connections.
 
     Raises:
         SettingsError: Settings in the environment are missing or wrong.
@@ -58,7 +56,7 @@ def create_app(settings: Settings | None = None, poolclass: type[Pool] = QueuePo
     app.config["MAX_CONTENT_LENGTH"] = settings.max_content_length
     app.extensions["settings"] = settings
     if settings.otel_endpoint is None:
-        app.extensions["database"] = Database(settings, poolclass)
+        app.extensions["database"] = Database(settings)
     else:
         # Takes memory, which is not spent where nobody traces.
         from .tracing import TracedDatabase, Tracing
@@ -67,7 +65,7 @@ def create_app(settings: Settings | None = None, poolclass: type[Pool] = QueuePo
         # Before the other hooks, of which the first may refuse the request.
         tracing.init_app(app)
         app.extensions["tracing"] = tracing
-        app.extensions["database"] = TracedDatabase(tracing, settings, poolclass)
+        app.extensions["database"] = TracedDatabase(tracing, settings)
     hooks.init_app(app)
     api.init_app(app)
     app.cli.add_command(cli.migrate)

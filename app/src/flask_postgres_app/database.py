@@ -1,26 +1,29 @@
 """Access to PostgreSQL: a pool of connections, a deadline for every call, and errors sorted by what they mean.
 
-psycopg2 waits for the server in C for as long as TCP keeps the connection open, which is for ever when the server is
-frozen. A wait callback (https://www.psycopg.org/docs/advanced.html#support-for-coroutine-libraries) does the waiting
-here instead, so that a deadline holds from the client's side whatever the server does.
+libpq waits for the server in C for as long as TCP keeps the connection open, which is for ever when the server is
+frozen. So a thread watches the calls under way, and shuts down the connection of one that is past its deadline, which
+ends the wait: a deadline holds from the client's side whatever the server does, and a call in time costs nothing more.
 """
 
 from __future__ import annotations
 
 import math
+import os
 import re
 import select
+import socket
 import threading
 from collections.abc import Sequence
+from concurrent.futures import Future
 from contextlib import suppress
+from functools import partial
 from itertools import count
+from queue import Empty, SimpleQueue
 from time import monotonic
 from typing import Any
 
 import psycopg2
 from psycopg2 import errorcodes, extensions
-from sqlalchemy.exc import TimeoutError as PoolTimeoutError
-from sqlalchemy.pool import Pool, PoolProxiedConnection, QueuePool
 
 from . import comments
 from .metrics import DATABASE_ERRORS
@@ -32,6 +35,8 @@ Row = tuple[Any, ...]
 # A connection used this recently is taken to be open, which saves a system call; a read that finds it closed is
 # repeated.
 FRESH_S = 1.0
+# The shortest that libpq keeps to.
+LIBPQ_TIMEOUT_S = 2
 # How long calls fail at once after one has met its deadline, before a single one tries the server again.
 COOLDOWN_S = 0.1
 # How long that one waits for a connection. While a primary is replaced packets go nowhere, and a first packet that is
@@ -83,24 +88,110 @@ class DeadlineError(Exception):
         super().__init__(message)
 
 
+class _Watchdog:
+    """Ends calls that are past their deadline. All methods may be called from any thread."""
+
+    def __init__(self) -> None:
+        # The deadline and the connection of each call under way. Whoever takes a call out, itself or the watchdog,
+        # has ended it: each operation on the set is a single one of the interpreter.
+        self._calls: set[tuple[float, Connection]] = set()
+        self._wakes_at = math.inf
+        self._wake = threading.Event()
+        self._starting = threading.Lock()
+        self._pid = 0
+
+    def start(self) -> None:
+        """Begin to watch in this process, if that is not so yet: a thread does not survive the fork of a worker."""
+        with self._starting:
+            if self._pid != os.getpid():
+                self._pid = os.getpid()
+                threading.Thread(target=self._run, name="deadlines", daemon=True).start()
+
+    def begin(self, call: tuple[float, Connection]) -> None:
+        """Watch a call, whose deadline is on the clock of `time.monotonic`."""
+        self._calls.add(call)
+        if call[0] < self._wakes_at:
+            self._wake.set()
+
+    def end(self, call: tuple[float, Connection]) -> bool:
+        """Return whether a call ends here, and has not been ended before."""
+        try:
+            self._calls.remove(call)
+        except KeyError:
+            return False
+        return True
+
+    def _run(self) -> None:
+        while True:
+            self._wake.clear()
+            # A call that begins from here on is either seen below or sets the event.
+            self._wakes_at = math.inf
+            calls = self._calls.copy()
+            self._wakes_at = min((deadline for deadline, _ in calls), default=math.inf)
+            now = monotonic()
+            for call in calls:
+                if call[0] <= now and self.end(call):
+                    call[1].expire()
+            if self._wakes_at > now:
+                self._wake.wait(None if self._wakes_at == math.inf else self._wakes_at - now)
+
+
+_watchdog = _Watchdog()
+
+
 class Connection(extensions.connection):
     """A connection whose calls end at a deadline.
 
     Attributes:
-        deadline: When the call under way fails, on the clock of `time.monotonic`, in seconds.
-        last_used: When the last call ended, on the same clock.
+        is_expired: Whether a call met its deadline; nothing can be done with the connection then.
+        last_used: When the last call ended, on the clock of `time.monotonic`, in seconds.
     """
 
-    deadline = math.inf
-
-    def __init__(self, dsn: str, deadline: float = math.inf, **kwargs: Any) -> None:
-        self.deadline = deadline
+    def __init__(self, dsn: str, **kwargs: Any) -> None:
+        self.is_expired = False
         self._prepared: dict[str, str] = {}
         super().__init__(dsn, **kwargs)
+        # A descriptor of its own: the number of libpq's may be another connection's by the time that it is used.
+        self._socket = socket.socket(fileno=os.dup(self.fileno()))
+        self._closing = threading.Lock()
         self.last_used = monotonic()
 
-    def run(self, sql: str, parameters: Sequence[object], comment: str = "") -> list[Row]:
-        """Execute a statement, prepared at its first use on this connection; see `Database.execute`."""
+    def run(self, sql: str, parameters: Sequence[object], deadline: float, comment: str = "") -> list[Row]:
+        """Execute a statement, prepared at its first use on this connection; see `Database.execute`.
+
+        Raises:
+            DeadlineError: The server has not answered by the deadline, on the clock of `time.monotonic`.
+            psycopg2.Error: See `Database.execute`.
+        """
+        call = deadline, self
+        _watchdog.begin(call)
+        try:
+            rows = self._run(sql, parameters, comment)
+        except psycopg2.Error as error:
+            if self.is_expired:
+                raise DeadlineError from error
+            raise
+        finally:
+            # An answer that has come is taken even late, for it may be this process that was slow.
+            if not _watchdog.end(call):
+                self.close()
+        self.last_used = monotonic()
+        return rows
+
+    def expire(self) -> None:
+        """End the call under way, from another thread."""
+        self.is_expired = True
+        # It is closed if the call has ended meanwhile.
+        with self._closing, suppress(OSError):
+            self._socket.shutdown(socket.SHUT_RDWR)
+
+    def close(self) -> None:
+        """Close it."""
+        with self._closing:
+            self._socket.close()
+        super().close()
+
+    def _run(self, sql: str, parameters: Sequence[object], comment: str) -> list[Row]:
         with self.cursor() as cursor:
             execute = self._prepared.get(sql)
             if execute is None:
@@ -111,25 +202,7 @@ class Connection(extensions.connection):
                 execute = f"EXECUTE {name}" + (f" ({', '.join(['%s'] * len(parameters))})" if parameters else "")
                 self._prepared[sql] = execute
             cursor.execute(execute + comment.replace("%", "%%"), parameters)
-            rows = cursor.fetchall() if cursor.description else []
-        self.last_used = monotonic()
-        return rows
-
-
-def wait(connection: extensions.connection) -> None:
-    """Wait until a connection has the answer of the server.
-
-    Raises:
-        DeadlineError: The connection's deadline has passed; psycopg2 closes the connection.
-    """
-    deadline = getattr(connection, "deadline", math.inf)
-    while (state := connection.poll()) != extensions.POLL_OK:
-        poller = select.poll()
-        poller.register(connection.fileno(), select.POLLIN if state == extensions.POLL_READ else select.POLLOUT)
-        remaining_ms = None if deadline == math.inf else max(0.0, (deadline - monotonic()) * 1000)
-        # An answer that is already there is taken even late, for it may be this process that was slow.
-        if not poller.poll(remaining_ms):
-            raise DeadlineError
+            return cursor.fetchall() if cursor.description else []
 
 
 def connect(settings: DatabaseSettings, timeout_s: float | None = None, **parameters: Any) -> Connection:
@@ -147,32 +220,50 @@ def connect(settings: DatabaseSettings, timeout_s: float | None = None, **parame
     timeout_s = timeout_s or settings.db_connect_timeout_s
     deadline = monotonic() + timeout_s
     hosts, addresses = _resolve(settings.db_host, timeout_s)
+    _watchdog.start()
+    opened: Future[Connection] = Future()
 
-    def factory(dsn: str, **kwargs: Any) -> Connection:
-        return Connection(dsn, deadline, **kwargs)
+    def run() -> None:
+        try:
+            connection: Connection = psycopg2.connect(
+                # The names are for the certificates alone.
+                host=hosts,
+                hostaddr=addresses,
+                port=settings.db_port,
+                dbname=settings.db_name,
+                user=settings.db_user,
+                password=settings.db_password,
+                sslmode=settings.db_sslmode,
+                sslrootcert=settings.db_sslrootcert,
+                sslcert=settings.db_sslcert,
+                sslkey=settings.db_sslkey,
+                application_name="flask-postgres-app",
+                connect_timeout=max(LIBPQ_TIMEOUT_S, math.ceil(timeout_s)),
+                keepalives_idle=5,
+                keepalives_interval=2,
+                keepalives_count=3,
+                connection_factory=Connection,
+                **parameters,
+            )
+        except BaseException as error:  # noqa: BLE001, whoever waits for it has to know
+            if opened.set_running_or_notify_cancel():
+                opened.set_exception(error)
+        else:
+            connection.autocommit = True
+            if opened.set_running_or_notify_cancel():
+                opened.set_result(connection)
+            else:
+                connection.close()
 
-    connection: Connection = psycopg2.connect(
-        # The names are for the certificates alone.
-        host=hosts,
-        hostaddr=addresses,
-        port=settings.db_port,
-        dbname=settings.db_name,
-        user=settings.db_user,
-        password=settings.db_password,
-        sslmode=settings.db_sslmode,
-        sslrootcert=settings.db_sslrootcert,
-        sslcert=settings.db_sslcert,
-        sslkey=settings.db_sslkey,
-        application_name="flask-postgres-app",
-        keepalives_idle=5,
-        keepalives_interval=2,
-        keepalives_count=3,
-        connection_factory=factory,
-        **parameters,
-    )
-    connection.autocommit = True
-    connection.deadline = math.inf
-    return connection
+    # There is no descriptor to shut down before libpq has connected. So it does that in a thread, which is left alone
+    # where it takes too long, and ends by libpq's own timeout.
+    threading.Thread(target=run, name="connect", daemon=True).start()
+    try:
+        return opened.result(max(0.0, deadline - monotonic()))
+    except TimeoutError:
+        if opened.cancel():
+            raise DeadlineError from None
+        return opened.result()
 
 
 def _resolve(db_host: str, timeout_s: float) -> tuple[str, str]:
@@ -194,9 +285,6 @@ def _resolve(db_host: str, timeout_s: float) -> tuple[str, str]:
     return ",".join(name for name, _ in found), ",".join(address for _, address in found)
 
 
-extensions.set_wait_callback(wait)
-
-
 class Database:
     """The database as the service uses it: single statements, each its own transaction.
 
@@ -204,12 +292,11 @@ class Database:
     from any thread.
     """
 
-    def __init__(self, settings: Settings, poolclass: type[Pool] = QueuePool) -> None:
-        """Prepare the pool; nothing is opened yet.
+    def __init__(self, settings: Settings) -> None:
+        """Prepare; nothing is opened yet.
 
         Args:
             settings: Settings of the service.
-            poolclass: `sqlalchemy.pool.QueuePool`, or `sqlalchemy.pool.NullPool` to compare it with.
         """
         self._has_comments = settings.db_comments
         self._pool_size = settings.db_pool_size
@@ -219,29 +306,21 @@ class Database:
         self._answered_at = 0.0
         self._resume_at = 0.0
         self._probe = threading.Lock()
-
-        def creator() -> Any:
-            return connect(
-                settings,
-                self._patience_s,
-                target_session_attrs="read-write",
-                tcp_user_timeout=settings.db_deadline_ms,
-                options=(
-                    f"-c statement_timeout={settings.db_statement_timeout_ms} "
-                    f"-c lock_timeout={settings.db_lock_timeout_ms} -c timezone=UTC"
-                ),
-            )
-
-        bounds: dict[str, Any] = {}
-        if issubclass(poolclass, QueuePool):
-            bounds = {
-                "pool_size": settings.db_pool_size,
-                "max_overflow": 0,
-                "timeout": settings.db_pool_timeout_ms / 1000,
-                "use_lifo": True,
-            }
-        # Every statement commits itself, so there is nothing to reset.
-        self._pool = poolclass(creator, reset_on_return=None, **bounds)
+        self._connect = partial(
+            connect,
+            settings,
+            target_session_attrs="read-write",
+            tcp_user_timeout=settings.db_deadline_ms,
+            options=(
+                f"-c statement_timeout={settings.db_statement_timeout_ms} "
+                f"-c lock_timeout={settings.db_lock_timeout_ms} -c timezone=UTC"
+            ),
+        )
+        self._pool_timeout_s = settings.db_pool_timeout_ms / 1000
+        # The connections that are not in use; None is for one that has yet to be opened. A `SimpleQueue` is all in C.
+        self._pool: SimpleQueue[Connection | None] = SimpleQueue()
+        for _ in range(self._pool_size):
+            self._pool.put(None)
 
     def execute(self, sql: str, parameters: Sequence[object] = (), *, safe: bool = False) -> list[Row]:
         """Execute one statement.
@@ -284,7 +363,7 @@ class Database:
                 patience_s = self._patience_s * PROBE_GROWTH if goes_on else PROBE_S
                 self._patience_s = min(patience_s, self._connect_timeout_s)
             raise self._unavailable("deadline") from error
-        except PoolTimeoutError as error:
+        except Empty as error:
             raise self._unavailable("busy") from error
         except psycopg2.Error as error:
             if (reason := _reason(error)) is None:
@@ -299,46 +378,50 @@ class Database:
 
         A process that is new has little time for handshakes once requests arrive.
         """
-        opened: list[PoolProxiedConnection] = []
-        with suppress(psycopg2.Error, DeadlineError):
-            while len(opened) < self._pool_size:
-                opened.append(self._pool.connect())
-        for pooled in opened:
-            pooled.close()
+        with suppress(psycopg2.Error, DeadlineError, Empty):
+            for _ in range(self._pool_size):
+                self._pool.put(self._take(FRESH_S))
 
     def close(self) -> None:
         """Close the connections that are not in use."""
-        self._pool.dispose()
+        with suppress(Empty):
+            for _ in range(self._pool_size):
+                if connection := self._pool.get_nowait():
+                    connection.close()
+                self._pool.put(None)
 
     def _execute(
         self, sql: str, parameters: Sequence[object], comment: str, deadline: float, fresh_s: float
     ) -> list[Row]:
-        pooled, connection = self._checkout(deadline, fresh_s)
+        connection = self._take(fresh_s)
         try:
-            connection.deadline = deadline
-            rows = connection.run(sql, parameters, comment)
-            self._answered_at = connection.last_used
+            rows = connection.run(sql, parameters, deadline, comment)
+            self._answered_at = monotonic()
             self._patience_s = self._connect_timeout_s
-        except BaseException as error:
-            if connection.closed or not isinstance(error, psycopg2.Error) or _reason(error) == "unreachable":
-                pooled.invalidate()
+        except psycopg2.Error as error:
+            if connection.closed or _reason(error) == "unreachable":
+                connection.close()
             raise
         finally:
-            pooled.close()
+            self._pool.put(None if connection.closed else connection)
         return rows
 
-    def _checkout(self, deadline: float, fresh_s: float) -> tuple[PoolProxiedConnection, Connection]:
-        while True:
-            pooled = self._pool.connect()
-            connection: Connection = pooled.dbapi_connection  # type: ignore[assignment]
-            now = monotonic()
-            if now - connection.last_used < fresh_s or not _has_input(connection):
-                return pooled, connection
+    def _take(self, fresh_s: float) -> Connection:
+        """Take a connection out of the pool, and open it if it is not.
+
+        Args:
+            fresh_s: One that was used in the last so many seconds is taken to be open.
+        """
+        connection = self._pool.get(timeout=self._pool_timeout_s)
+        try:
             # An idle connection has something to read only when the server has ended it.
-            pooled.invalidate()
-            pooled.close()
-            if now >= deadline:
-                raise DeadlineError
+            if connection and monotonic() - connection.last_used >= fresh_s and _has_input(connection):
+                connection.close()
+                connection = None
+            return connection or self._connect(self._patience_s)
+        except BaseException:
+            self._pool.put(None)
+            raise
 
     def _start_probe(self, now: float) -> bool:
         """While the server answers nothing, let a single call try it and fail the others at once."""

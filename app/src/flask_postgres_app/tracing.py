@@ -37,7 +37,6 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 from opentelemetry.util.re import parse_env_headers
 from opentelemetry.util.types import AttributeValue
 from requests.utils import get_environ_proxies
-from sqlalchemy.pool import Pool, QueuePool
 
 from .database import Database, DatabaseUnavailableError, Row
 from .hooks import OTHER_METHOD, TRACEPARENT, known_method
@@ -213,9 +212,9 @@ class Tracing:
 class TracedDatabase(Database):
     """The database, with a span for each call."""
 
-    def __init__(self, tracing: Tracing, settings: Settings, poolclass: type[Pool] = QueuePool) -> None:
-        """Prepare the pool; see `Database`."""
-        super().__init__(settings, poolclass)
+    def __init__(self, tracing: Tracing, settings: Settings) -> None:
+        """Prepare; see `Database`."""
+        super().__init__(settings)
         self._tracer = tracing.tracer
         self._attributes: dict[str, AttributeValue] = {
             db_attributes.DB_SYSTEM_NAME: db_attributes.DbSystemNameValues.POSTGRESQL.value,

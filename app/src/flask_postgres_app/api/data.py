@@ -64,9 +64,9 @@ class RecordListView(MethodView):
             contains=page["contains"],
         )
         more = len(records) > limit
-        response = _json({"data": [record.to_dict() for record in records[:limit]]})
+        response = _json({"data": records[:limit]})
         if more:
-            query = request.args.to_dict() | {"after": str(records[limit - 1].id)}
+            query = request.args.to_dict() | {"after": str(records[limit - 1]["id"])}
             response.headers["Link"] = f'<{request.path}?{urlencode(query)}>; rel="next"'
         return _conditional(response, blake2b(response.get_data(), digest_size=16).hexdigest())
 
