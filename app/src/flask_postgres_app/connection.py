@@ -9,6 +9,7 @@ import io
 import re
 import select
 import socket
+import struct
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -18,6 +19,9 @@ from typing import Any, Protocol
 
 from gunicorn.http import RequestParser, errors
 
+# How long a thread keeps a connection for what comes next, while no other waits for a thread. Handing it to the main
+# thread and back costs about as much as a small request itself.
+LINGER_S = 0.01
 # What is read from a connection at once.
 RECEIVE_BYTES = 65_536
 # A head that is longer goes to the parser unfinished, which refuses it: gunicorn's limit of a header field is 8 KiB.
@@ -164,7 +168,7 @@ class Connection:
     """
 
     def __init__(self, cfg: Any, sock: socket.socket, client: Any, server: Any, limits: Limits) -> None:
-        sock.setblocking(False)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, _timeval(LINGER_S))
         self.sock = sock
         self.client = client
         self.server = server
@@ -202,10 +206,13 @@ class Connection:
         self.waits_since = monotonic()
         self.drained = 0
 
-    def receive(self) -> bool:
+    def receive(self, *, linger: bool = False) -> bool:
         """Read what has come, and return whether there is a request to answer.
 
         That is a whole one, or one whose body is larger than the service takes.
+
+        Args:
+            linger: Wait for `LINGER_S` where nothing has come.
 
         Raises:
             EOFError: The client has closed the connection.
@@ -216,9 +223,10 @@ class Connection:
             return True
         while True:
             try:
-                data = self.sock.recv(RECEIVE_BYTES)
+                data = self.sock.recv(RECEIVE_BYTES, 0 if linger else socket.MSG_DONTWAIT)
             except BlockingIOError:
                 return False
+            linger = False
             if not data:
                 raise EOFError
             if self.started is None:
@@ -256,7 +264,7 @@ class Connection:
             OSError: The connection is lost.
         """
         try:
-            data = self.sock.recv(RECEIVE_BYTES)
+            data = self.sock.recv(RECEIVE_BYTES, socket.MSG_DONTWAIT)
         except BlockingIOError:
             return
         if not data:
@@ -268,38 +276,29 @@ class Connection:
             self._incoming.clear()
 
     def send(self, data: bytes) -> int:
-        """Send, as far as the client takes it now, and keep the rest for `flush`.
+        """Take more of an answer, for `flush` to send; gunicorn gives its head and its first piece one by one.
 
         Raises:
             OSError: The connection is lost, or the client has not taken enough of an answer in time.
         """
-        sent = 0
-        if not self._outgoing:
-            try:
-                sent = self.sock.send(data)
-            except BlockingIOError:
-                sent = 0
-            if sent == len(data):
-                return sent
-        self._outgoing += memoryview(data)[sent:]
+        self._outgoing += data
         give_up_at = monotonic() + self._limits.response_s
-        while len(self._outgoing) > OUTGOING_BYTES:
+        while len(self._outgoing) > OUTGOING_BYTES and not self.flush():
             if not self.poll(select.POLLOUT, max(0.0, give_up_at - monotonic())):
                 raise TimeoutError
-            self.flush()
         return len(data)
 
     sendall = send
 
     def flush(self) -> bool:
-        """Send more of what is left, and return whether all has gone.
+        """Send what is left, as far as the client takes it now, and return whether all has gone.
 
         Raises:
             OSError: The connection is lost.
         """
         while self._outgoing:
             try:
-                sent = self.sock.send(self._outgoing)
+                sent = self.sock.send(self._outgoing, socket.MSG_DONTWAIT)
             except BlockingIOError:
                 return False
             del self._outgoing[:sent]
@@ -358,6 +357,7 @@ class Connection:
         if self._expects_continue and not self._body_bytes:
             # gunicorn does so only when the application is called.
             self.send(b"HTTP/1.1 100 Continue\r\n\r\n")
+            self.flush()
             self._expects_continue = False
         return False
 
@@ -392,3 +392,8 @@ class Connection:
         else:
             self._body = Length(int(headers.get("CONTENT-LENGTH", 0)))
         self._expects_continue = "EXPECT" in headers and self.request.version >= (1, 1)
+
+
+def _timeval(seconds: float) -> bytes:
+    """The time in the form that ``SO_RCVTIMEO`` takes it (socket(7))."""
+    return struct.pack("ll", int(seconds), int(seconds % 1 * 1e6))

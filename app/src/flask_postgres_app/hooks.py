@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import logging
-import os
 import re
 import sys
 from datetime import UTC, datetime
+from random import getrandbits
 from time import perf_counter
 
 import orjson
@@ -47,7 +47,7 @@ def _before() -> None:
     environ = request.environ
     supplied = environ.get("HTTP_X_REQUEST_ID", "")
     g.started = perf_counter()
-    g.request_id = supplied if _is_request_id(supplied) else os.urandom(16).hex()
+    g.request_id = supplied if _is_request_id(supplied) else f"{getrandbits(128):032x}"
     # Flask would look at the length only once something reads the body.
     if "CONTENT_LENGTH" in environ:
         length = request.content_length

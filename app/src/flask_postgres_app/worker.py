@@ -18,7 +18,6 @@ from contextlib import suppress
 from datetime import datetime
 from http import HTTPStatus
 from queue import SimpleQueue
-from select import POLLIN
 from time import monotonic
 from typing import Any
 
@@ -28,10 +27,6 @@ from gunicorn.workers.base import Worker as BaseWorker
 
 from .connection import Connection, Limits, State
 from .hooks import CONTENT_SECURITY_POLICY
-
-# How long a thread keeps a connection for what comes next, while no other waits for a thread. Handing it to the main
-# thread and back costs about as much as a small request itself.
-LINGER_S = 0.01
 
 # What is read, at most, of a body that nothing asked for.
 DRAIN_S = 5.0
@@ -292,10 +287,10 @@ class Worker(BaseWorker):  # type: ignore[misc]
 
     def _serve(self, connection: Connection) -> None:
         """Answer the requests of a connection for as long as they come in close succession."""
-        may_linger = True
+        linger = False
         while connection.state is State.RECEIVING:
             try:
-                is_ready = connection.receive()
+                is_ready = connection.receive(linger=linger)
             except (EOFError, OSError):
                 raise
             except Exception as error:  # noqa: BLE001, whatever it is, the client is told
@@ -303,19 +298,13 @@ class Worker(BaseWorker):  # type: ignore[misc]
                 return
             if is_ready:
                 self._answer(connection)
-                # It is not here yet, as a rule, and to find that out by reading costs as much as to wait.
-                if connection.state is State.RECEIVING and not connection.has_more and not self._lingers(connection):
-                    return
-                may_linger = True
-            elif may_linger and self._lingers(connection):
+            elif linger:
                 # Once a request: a slow client would keep the thread.
-                may_linger = False
-            else:
                 return
-
-    def _lingers(self, connection: Connection) -> bool:
-        """Wait a little for what the client sends next, and return whether something has come."""
-        return self.alive and self._jobs.empty() and connection.poll(POLLIN, LINGER_S)
+            # What comes next is not here yet, as a rule, and to find that out by reading costs as much as to wait.
+            linger = not (is_ready and connection.has_more)
+            if linger and not (self.alive and self._jobs.empty()):
+                return
 
     def _answer(self, connection: Connection) -> None:
         """Call the application, and send what it answers as far as the client takes it now."""
@@ -351,6 +340,7 @@ class Worker(BaseWorker):  # type: ignore[misc]
             try:
                 for piece in body:
                     response.write(piece)
+                    connection.flush()
                 response.close()
             finally:
                 self.log.access(response, request, environ, datetime.now() - began)  # noqa: DTZ005
