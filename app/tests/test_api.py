@@ -401,3 +401,38 @@ def test_documentation_page_needs_nothing_from_elsewhere(client: FlaskClient) ->
             assert response.status_code == 200
     assert "<script>" not in page
     assert client.get("/api/docs/LICENSE").status_code == 404
+
+
+BROWSER = "text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,image/webp,*/*;q=0.8"
+
+
+@pytest.mark.parametrize("accept", [None, "*/*", "application/json", "application/json, text/html;q=0.9", "image/png"])
+def test_the_front_page_is_json_for_programs(client: FlaskClient, accept: str | None) -> None:
+    response = client.get("/", headers={"Accept": accept} if accept else {})
+    assert response.mimetype == "application/json"
+    assert response.headers["Vary"] == "Accept"
+    assert response.json is not None
+    for name in ("documentation", "openapi", "data"):
+        with client.get(response.json[name]) as target:
+            assert target.status_code == 200
+
+
+@pytest.mark.parametrize("accept", [BROWSER, "text/html", "text/*"])
+def test_the_front_page_is_a_page_for_browsers(environ: dict[str, str], accept: str) -> None:
+    with run_app(settings_of(environ, app_version="<b>1</b>")) as app:
+        client = app.test_client()
+        response = client.get("/", headers={"Accept": accept})
+        assert response.mimetype == "text/html"
+        assert response.headers["Vary"] == "Accept"
+        policy = response.headers["Content-Security-Policy"]
+        assert "default-src 'none'" in policy
+        assert "script-src" not in policy
+        assert "unsafe" not in policy
+        assert "&lt;b&gt;1&lt;/b&gt;" in response.text
+        assert "<script" not in response.text
+        references = re.findall(r'(?:src|href)="([^"]+)"', response.text)
+        assert {"api/docs", "api/docs/index.css", "api/openapi.json"} <= set(references)
+        for reference in references:
+            assert not urlsplit(reference).netloc
+            with client.get(f"/{reference}") as target:
+                assert target.status_code == 200

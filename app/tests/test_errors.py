@@ -54,6 +54,7 @@ TABLE: list[tuple[int, str, Send, set[str]]] = [
     (404, "no such record", lambda client: client.get("/api/data/99"), set()),
     (404, "id out of range", lambda client: client.get(f"/api/data/{2**63}"), set()),
     (405, "no such method", lambda client: client.delete("/api/data"), {"Allow"}),
+    (405, "no error page is asked for", lambda client: client.post("/"), {"Allow"}),
     (
         412,
         "stale",
@@ -102,9 +103,10 @@ def test_pages_for_a_proxy(client: FlaskClient, status: int) -> None:
     check(client.post("/", headers={"X-Code": str(status)}), status)
 
 
-@pytest.mark.parametrize("headers", [{}, {"X-Code": "200"}, {"X-Code": "503"}, {"X-Code": "x"}])
+@pytest.mark.parametrize("headers", [{"X-Code": "200"}, {"X-Code": "503"}, {"X-Code": "x"}])
 def test_no_page_without_an_error(client: FlaskClient, headers: dict[str, str]) -> None:
     check(client.get("/", headers=headers), 404)
+    check(client.post("/", headers=headers), 404)
 
 
 def test_503_of_a_lost_database(environ: dict[str, str]) -> None:

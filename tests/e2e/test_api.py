@@ -11,7 +11,9 @@ from typing import Any
 
 import pytest
 import requests
+from browser import open_page
 from conftest import Stack, until
+from playwright.sync_api import expect
 
 HEADERS = {
     "Strict-Transport-Security": "max-age=63072000; includeSubDomains",
@@ -19,6 +21,35 @@ HEADERS = {
     "Referrer-Policy": "no-referrer",
     "Content-Security-Policy": "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
 }
+
+
+def test_the_front_page_is_json_for_programs(stack: Stack) -> None:
+    response = stack.api("/")
+    assert response.status_code == 200
+    assert stack.api(response.json()["openapi"]).json()["openapi"] == "3.1.0"
+
+
+def test_the_api_is_tried_from_the_front_page(stack: Stack) -> None:
+    until(stack.is_settled, 120, "pods come and go")
+    with open_page(stack.app_url, stack.ca_file) as page:
+        troubles: list[str] = []
+        # Chromium reports there what a page's Content-Security-Policy has kept from it.
+        page.on("console", lambda message: troubles.append(message.text) if message.type == "error" else None)
+        page.on("pageerror", lambda error: troubles.append(str(error)))
+        page.goto(stack.app_url)
+        page.get_by_role("link", name="Read and try the API").click()
+        page.get_by_role("button", name="Authorize").click()
+        dialog = page.locator(".dialog-ux")
+        dialog.get_by_role("textbox").fill(stack.secret("flask-app-secret")["API_TOKEN"])
+        dialog.get_by_role("button", name="Apply credentials").click()
+        dialog.get_by_role("button", name="Close", exact=True).last.click()
+        create = page.locator("#operations-data-createRecord")
+        create.locator(".opblock-summary-control").click()
+        create.get_by_role("button", name="Try it out").click()
+        create.locator("textarea").fill('{"name": "from the page"}')
+        create.get_by_role("button", name="Execute").click()
+        expect(create.locator(".live-responses-table .response-col_status").last).to_contain_text("201")
+    assert troubles == []
 
 
 def test_healthz(stack: Stack) -> None:

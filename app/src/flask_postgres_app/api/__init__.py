@@ -9,7 +9,7 @@ from flask import Flask, Response
 from flask_smorest.utils import prepare_response
 from werkzeug.exceptions import HTTPException
 
-from . import data, docs, errors, health, setup
+from . import data, docs, errors, front, health, setup
 from .schemas import ProblemSchema
 
 
@@ -40,20 +40,20 @@ class Api(flask_smorest.Api):  # type: ignore[misc]
 def init_app(app: Flask) -> None:
     """Register the blueprints with an application."""
     version = app.extensions["settings"].app_version
-    app.config.update(API_TITLE="Flask service over PostgreSQL", API_VERSION=version, OPENAPI_VERSION="3.1.0")
+    app.config.update(API_TITLE=front.TITLE, API_VERSION=version, OPENAPI_VERSION="3.1.0")
     api = Api(
         app,
         spec_kwargs={
             "info": {
-                "description": "Records in PostgreSQL. Reads are open, writes need a bearer token; errors are problem "
-                "documents (RFC 9457).",
+                "description": front.DESCRIPTION,
                 "license": {"name": "MIT", "identifier": "MIT"},
             },
             "servers": [{"url": "/"}],
         },
     )
-    api.spec.components.security_scheme("bearer", {"type": "http", "scheme": "bearer"})
-    for module in (data, setup, health):
+    token = "The service's setting API_TOKEN."
+    api.spec.components.security_scheme("bearer", {"type": "http", "scheme": "bearer", "description": token})
+    for module in (data, setup, health, front):
         api.register_blueprint(module.blueprint)
     app.register_blueprint(errors.blueprint)
     app.register_blueprint(docs.blueprint)

@@ -17,6 +17,7 @@ _ASSETS = {
     "docs.css": _OWN,
     "docs.js": _OWN,
     "favicon-32x32.png": _SWAGGER_UI,
+    "index.css": _OWN,
     "swagger-ui.css": _SWAGGER_UI,
     "swagger-ui-bundle.js": _SWAGGER_UI,
 }

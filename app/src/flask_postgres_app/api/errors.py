@@ -73,13 +73,15 @@ def _unavailable(error: DatabaseUnavailableError) -> Response:
     return response
 
 
-@blueprint.route("/", methods=["GET", "POST", "PUT", "PATCH", "DELETE"])
-def page() -> Response:
-    """Answer with the problem document of the status in ``X-Code``.
+@blueprint.before_app_request
+def _page() -> Response | None:
+    """Answer at ``/`` with the problem document of the status in ``X-Code``, if there is one.
 
     An ingress of class nginx asks for its own error pages in this way, some with the method of the request
     (https://kubernetes.github.io/ingress-nginx/user-guide/custom-errors/).
     """
+    if "HTTP_X_CODE" not in request.environ or request.path != "/":
+        return None
     status = request.headers.get("X-Code", type=int)
     # Anyone can ask for one, so none of them counts as an error of the server.
     if status is None or not 400 <= status <= 499:

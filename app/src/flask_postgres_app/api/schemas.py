@@ -23,6 +23,10 @@ def _text(description: str, **kwargs: Any) -> fields.String:
     )
 
 
+def _reference(description: str) -> fields.String:
+    return fields.String(required=True, metadata={"description": description, "format": "uri-reference"})
+
+
 class RecordSchema(Schema):
     """A record as it is stored."""
 
@@ -105,6 +109,17 @@ class VersionSchema(Schema):
 
     name = fields.String(required=True)
     version = fields.String(required=True)
+
+
+class IndexSchema(Schema):
+    """What the service is, and where to go on."""
+
+    name = fields.String(required=True)
+    description = fields.String(required=True)
+    version = fields.String(required=True)
+    documentation = _reference("The documentation, with a form for each call.")
+    openapi = _reference("The OpenAPI document.")
+    data = _reference("The records.")
 
 
 class ProblemSchema(Schema):
