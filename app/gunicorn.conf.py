@@ -44,7 +44,6 @@ forwarded_allow_ips = ""
 keepalive = 75
 timeout = 30
 graceful_timeout = 25
-logger_class = logs.GunicornLogger
 logconfig_dict = logs.config(_settings.log_level)
 
 
@@ -61,6 +60,8 @@ def when_ready(_: Any) -> None:
     """Keep what was loaded out of garbage collection, so that workers share its memory."""
     gc.collect()
     gc.freeze()
+    # Few objects of a request are in cycles. To look for some after every 700 takes 7% of its time.
+    gc.set_threshold(10_000)
 
 
 def post_worker_init(worker: Any) -> None:

@@ -120,8 +120,8 @@ def run_service(server: Server, application: str, folder: Path) -> Iterator[Serv
 
 
 @contextmanager
-def run_peer(server: Server, name: str) -> Iterator[str]:
-    """Run one of `PEERS` with the defaults of its server, and give its address."""
+def run_peer(server: Server, name: str) -> Iterator[Service]:
+    """Run one of `PEERS` with the defaults of its server."""
     port = free_port()
     commands: dict[str, list[str | Path]] = {
         "flask_sqlalchemy_app": [PEERS_BIN / "gunicorn", "-w", str(WORKERS), "-b", f"127.0.0.1:{port}"],
@@ -130,8 +130,8 @@ def run_peer(server: Server, name: str) -> Iterator[str]:
     environ = {"DATABASE": f"{server.user}:{server.password}@{server.host}:{server.port}/postgres"}
     # The bench's own path would lead them to the service's packages.
     environ["PYTHONPATH"] = ""
-    with run_process(port, [*commands[name], f"{name}:app"], PEERS, environ, "/api/data"):
-        yield f"http://127.0.0.1:{port}"
+    with run_process(port, [*commands[name], f"{name}:app"], PEERS, environ, "/api/data") as pid:
+        yield Service(f"http://127.0.0.1:{port}", pid)
 
 
 def _answers(url: str) -> bool:
@@ -242,7 +242,7 @@ def main() -> int:
             medians[count] = measure(
                 {
                     "the service": lambda: wrk(f"{service.url}/api/data", clients, seconds),
-                    **{name: partial(wrk, f"{url}/api/data", clients, seconds) for name, url in peers.items()},
+                    **{name: partial(wrk, f"{peer.url}/api/data", clients, seconds) for name, peer in peers.items()},
                     "a connection per request": lambda: wrk(f"{unpooled.url}/api/data", clients, seconds),
                     "no database": lambda: wrk(f"{service.url}/healthz", clients, seconds),
                     "pgbench": lambda: pgbench(server, script, clients, seconds),

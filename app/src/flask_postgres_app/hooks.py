@@ -6,6 +6,7 @@ import logging
 import re
 import sys
 from datetime import UTC, datetime
+from functools import lru_cache
 from random import getrandbits
 from time import perf_counter
 
@@ -29,6 +30,8 @@ OTHER_METHOD = "_OTHER"
 
 _is_request_id = re.compile(r"[A-Za-z0-9._-]{1,128}\Z").match
 _access = logging.getLogger("flask_postgres_app.access")
+# The time series of a method, a route and a status.
+_series = lru_cache(REQUESTS.labels)
 
 
 def init_app(app: Flask) -> None:
@@ -70,7 +73,7 @@ def _after(response: Response) -> Response:
     rule = request.url_rule
     status = response.status_code
     duration = perf_counter() - g.started
-    REQUESTS.labels(known_method(), rule.rule if rule is not None else "", status).observe(duration)
+    _series(known_method(), rule.rule if rule is not None else "", status).observe(duration)
     if _access.isEnabledFor(logging.INFO):
         line = {
             "time": datetime.now(UTC),

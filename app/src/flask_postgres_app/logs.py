@@ -6,7 +6,6 @@ import logging
 from typing import Any
 
 from flask import g, has_request_context
-from gunicorn.glogging import Logger
 
 
 def config(level: str) -> dict[str, Any]:
@@ -50,10 +49,3 @@ class RequestFilter(logging.Filter):
         if has_request_context() and "request_id" in g:
             record.request_id = g.request_id
         return True
-
-
-class GunicornLogger(Logger):  # type: ignore[misc]
-    """gunicorn's logger without the access log, for the service writes a line for each request itself."""
-
-    def access(self, *_: object) -> None:
-        """Write nothing; the base class would collect a line's fields first."""

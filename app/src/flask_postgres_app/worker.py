@@ -15,7 +15,6 @@ import os
 import selectors
 import threading
 from contextlib import suppress
-from datetime import datetime
 from http import HTTPStatus
 from queue import SimpleQueue
 from time import monotonic
@@ -324,10 +323,7 @@ class Worker(BaseWorker):  # type: ignore[misc]
         """Return whether the connection can take another request."""
         request = connection.request
         response: Any = None
-        environ: dict[str, Any] = {}
         try:
-            self.cfg.pre_request(self, request)
-            began = datetime.now()  # noqa: DTZ005, only gunicorn's log takes it
             response, environ = wsgi.create(request, connection, connection.client, connection.server, self.cfg)
             environ["wsgi.multithread"] = True
             self.nr += 1
@@ -343,7 +339,6 @@ class Worker(BaseWorker):  # type: ignore[misc]
                     connection.flush()
                 response.close()
             finally:
-                self.log.access(response, request, environ, datetime.now() - began)  # noqa: DTZ005
                 if hasattr(body, "close"):
                     body.close()
         except OSError:
@@ -354,8 +349,6 @@ class Worker(BaseWorker):  # type: ignore[misc]
                 self.log.exception("error handling request")
                 raise ConnectionAbortedError from error
             raise
-        finally:
-            self.cfg.post_request(self, request, environ, response)
         return not response.should_close()
 
     # Either.

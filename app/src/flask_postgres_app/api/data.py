@@ -138,7 +138,7 @@ class RecordView(MethodView):
 
 
 def _json(document: object, status: int = 200) -> Response:
-    response = Response(orjson.dumps(document), status, mimetype="application/json")
+    response = Response(orjson.dumps(document), status, content_type="application/json")
     response.headers["Cache-Control"] = "no-cache"
     return response
 
