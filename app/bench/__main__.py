@@ -2,8 +2,9 @@
 
 Everything runs on this machine and talks over loopback: a PostgreSQL server of its own, the service under gunicorn as
 it is deployed, what it is compared with, and ``wrk`` as load generator. In each round all candidates are measured one
-after the other; the figures are medians over the rounds. Below them stands where the time of a request goes, as
-processor time of the service, which other load on the machine changes little.
+after the other; a ratio is the median of those of the rounds, so that other load counts on both sides. Below them
+stands where the time of a request goes, as processor time of the service, which other load on the machine changes
+little.
 """
 
 from __future__ import annotations
@@ -33,18 +34,20 @@ from flask_postgres_app.settings import DatabaseSettings
 
 APP = Path(__file__).parents[1]
 ROUNDS = 5
+SERVICE = "the service"
 CLOCK_TICKS = os.sysconf("SC_CLK_TCK")
 
 WORKERS = 2
 PEERS = APP / "bench" / "peers"
 # Where their packages are, which are not the service's.
 PEERS_BIN = APP.parent / ".venv-bench" / "bin"
-# How many rows the table has, and so each answer.
-ROWS = (20, 100)
-
-# How many times their requests the service is to answer: what others make, and the service itself otherwise.
+# How many times the requests of others the service is to answer, by how many rows the table and so each answer has.
 PEER_TARGETS = {"flask_sqlalchemy_app": 3.0, "fastapi_app": 4.0}
-OWN_TARGETS = {"a connection per request": 12.0, "pgbench": 0.20, "no database": 0.60}
+TARGETS = {
+    1: {"a connection per request": 12.0, "pgbench": 0.20, "no database": 0.60},
+    20: PEER_TARGETS,
+    100: PEER_TARGETS,
+}
 
 
 class _Recorder:
@@ -176,14 +179,20 @@ def pgbench(server: Server, script: Path, clients: int, seconds: int) -> Sample:
     return Sample(float(match[1]))
 
 
-def measure(candidates: dict[str, Callable[[], Sample]]) -> dict[str, Sample]:
-    """Return the medians of each candidate."""
+def measure(candidates: dict[str, Callable[[], Sample]]) -> dict[str, list[Sample]]:
+    """Return the samples of each candidate, one a round."""
     samples: dict[str, list[Sample]] = {name: [] for name in candidates}
     for number in range(1, ROUNDS + 1):
         for name, run in candidates.items():
             samples[name].append(run())
             print(f"round {number} of {ROUNDS}: {name} {samples[name][-1].rate:,.0f}/s", file=sys.stderr)
-    return {name: Sample(*map(statistics.median, zip(*found, strict=True))) for name, found in samples.items()}
+    return samples
+
+
+def figures(samples: list[Sample]) -> str:
+    """Return the medians, to read."""
+    rate, p99 = map(statistics.median, zip(*samples, strict=True))
+    return f"{rate:,.0f} a second" + ("" if math.isnan(p99) else f", p99 {p99:.1f} ms")
 
 
 def fill(server: Server, count: int) -> None:
@@ -236,41 +245,36 @@ def main() -> int:
             )
         )
         peers = {name: stack.enter_context(run_peer(server, name)) for name in PEER_TARGETS}
-        medians = {}
-        for count in ROWS:
+        loads: dict[str, Callable[[], Sample]] = {
+            "a connection per request": lambda: wrk(f"{unpooled.url}/api/data", clients, seconds),
+            "no database": lambda: wrk(f"{service.url}/healthz", clients, seconds),
+            "pgbench": lambda: pgbench(server, script, clients, seconds),
+            **{name: partial(wrk, f"{peer.url}/api/data", clients, seconds) for name, peer in peers.items()},
+        }
+        samples = {}
+        for count, targets in TARGETS.items():
             fill(server, count)
-            medians[count] = measure(
-                {
-                    "the service": lambda: wrk(f"{service.url}/api/data", clients, seconds),
-                    **{name: partial(wrk, f"{peer.url}/api/data", clients, seconds) for name, peer in peers.items()},
-                    "a connection per request": lambda: wrk(f"{unpooled.url}/api/data", clients, seconds),
-                    "no database": lambda: wrk(f"{service.url}/healthz", clients, seconds),
-                    "pgbench": lambda: pgbench(server, script, clients, seconds),
-                }
-            )
+            own = {SERVICE: lambda: wrk(f"{service.url}/api/data", clients, seconds)}
+            samples[count] = measure(own | {name: loads[name] for name in targets})
         layers = {
             "gunicorn: HTTP, threads, the answer": cpu_us(gunicorn, "/", clients, seconds),
             "Flask: a route, a response": cpu_us(flask, "/healthz", clients, seconds),
             "the service: headers, metrics, a log line": cpu_us(service, "/healthz", clients, seconds),
-            f"/api/data of {ROWS[-1]} rows: arguments, the statement, an ETag": cpu_us(
-                service, "/api/data", clients, seconds
-            ),
+            "/api/data of 100 rows: arguments, the statement, an ETag": cpu_us(service, "/api/data", clients, seconds),
         }
     missed = False
     print(f"{'':<58} {'measured':>9} {'target':>10}")
-    for count, found in medians.items():
-        data = found["the service"]
-        print(f"/api/data of {count} rows: {data.rate:,.0f} requests a second, p99 {data.p99:.1f} ms")
-        targets = PEER_TARGETS | (OWN_TARGETS if count == ROWS[0] else {})
-        for name, target in targets.items():
-            ratio = data.rate / found[name].rate
-            missed |= ratio < target
-            detail = f"({found[name].rate:,.0f} a second)"
-            print(row(f"  requests, over {name}", f"{ratio:.2f}", f">= {target:.2f}", ratio >= target), detail)
-        for name in PEER_TARGETS:
-            ratio = data.p99 / found[name].p99
-            missed |= ratio > 1
-            print(row(f"  p99, over {name}", f"{ratio:.2f}", "<= 1.00", ratio <= 1), f"({found[name].p99:.1f} ms)")
+    for count, targets in TARGETS.items():
+        own = samples[count].pop(SERVICE)
+        print(f"/api/data with {count} row{'s' * (count > 1)}: {figures(own)}")
+        for name, others in samples[count].items():
+            rate = statistics.median(mine.rate / other.rate for mine, other in zip(own, others, strict=True))
+            p99 = statistics.median(mine.p99 / other.p99 for mine, other in zip(own, others, strict=True))
+            missed |= rate < targets[name] or (name in PEER_TARGETS and p99 > 1)
+            target = targets[name]
+            print(row(f"  requests, over {name}", f"{rate:.2f}", f">= {target:.2f}", rate >= target), figures(others))
+            if name in PEER_TARGETS:
+                print(row(f"  p99, over {name}", f"{p99:.2f}", "<= 1.00", p99 <= 1))
     print(f"\n{'where the processor time of a request to /api/data goes':<58} {'us':>9}")
     below = 0.0
     for name, until_here in layers.items():
