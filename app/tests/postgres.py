@@ -92,8 +92,8 @@ def until(condition: Callable[[], Any], timeout_s: float = 20.0) -> Any:
 
 
 @contextmanager
-def run_server(port: int | None = None, password: str | None = None) -> Iterator[Server]:
-    """Run a PostgreSQL server; it refuses to run as root, so root runs it as nobody."""
+def _installation() -> Iterator[tuple[Path, Path, int | None]]:
+    """A folder of its own, the folder of the programs, and the user that runs them: as root they refuse to run."""
     folder = Path(tempfile.mkdtemp(prefix="postgres-"))
     binaries = SITE_PACKAGES / POSTGRES / "bin"
     user = pwd.getpwnam("nobody").pw_uid if os.getuid() == 0 else None
@@ -104,11 +104,51 @@ def run_server(port: int | None = None, password: str | None = None) -> Iterator
                 shutil.copytree(package, folder / package.name, symlinks=True)
             binaries = folder / POSTGRES / "bin"
             os.chown(folder, user, -1)
+        yield folder, binaries, user
+    finally:
+        shutil.rmtree(folder)
+
+
+@contextmanager
+def _running(folder: Path, binaries: Path, user: int | None, port: int, password: str) -> Iterator[Server]:
+    options = {
+        "fsync": "off",
+        "full_page_writes": "off",
+        "listen_addresses": "127.0.0.1",
+        "max_connections": "100",
+        "port": str(port),
+        "unix_socket_directories": "",
+        "wal_receiver_timeout": "2s",
+        "wal_sender_timeout": "2s",
+    }
+    with (folder / "log").open("w") as log:
+        process = subprocess.Popen(
+            [
+                binaries / "postgres",
+                *("-D", folder / "data"),
+                *(f"--{name}={value}" for name, value in options.items()),
+            ],
+            user=user,
+            stdout=log,
+            stderr=log,
+        )
+    try:
+        server = Server("127.0.0.1", port, "postgres", password, process.pid)
+        until(lambda: _accepts(server))
+        yield server
+    finally:
+        process.send_signal(signal.SIGINT)
+        process.wait(30)
+
+
+@contextmanager
+def run_server(port: int | None = None, password: str | None = None) -> Iterator[Server]:
+    """Run a PostgreSQL server."""
+    with _installation() as (folder, binaries, user):
         password = password or secrets.token_hex(8)
         password_file = folder / "password"
         password_file.write_text(password)
         password_file.chmod(0o644)
-        port = port or free_port()
         subprocess.run(
             [
                 binaries / "initdb",
@@ -119,34 +159,27 @@ def run_server(port: int | None = None, password: str | None = None) -> Iterator
             check=True,
             capture_output=True,
         )
-        options = {
-            "fsync": "off",
-            "full_page_writes": "off",
-            "listen_addresses": "127.0.0.1",
-            "max_connections": "100",
-            "port": str(port),
-            "unix_socket_directories": "",
-        }
-        with (folder / "log").open("w") as log:
-            process = subprocess.Popen(
-                [
-                    binaries / "postgres",
-                    *("-D", folder / "data"),
-                    *(f"--{name}={value}" for name, value in options.items()),
-                ],
-                user=user,
-                stdout=log,
-                stderr=log,
-            )
-        try:
-            server = Server("127.0.0.1", port, "postgres", password, process.pid)
-            until(lambda: _accepts(server))
+        with _running(folder, binaries, user, port or free_port(), password) as server:
             yield server
-        finally:
-            process.send_signal(signal.SIGINT)
-            process.wait(30)
-    finally:
-        shutil.rmtree(folder)
+
+
+@contextmanager
+def run_replica(primary: Server) -> Iterator[Server]:
+    """Run a replica of a server, which streams from it."""
+    with _installation() as (folder, binaries, user):
+        subprocess.run(
+            [
+                binaries / "pg_basebackup",
+                *("-D", folder / "data", "--write-recovery-conf", "--checkpoint=fast", "--no-sync"),
+                *("-h", primary.host, "-p", str(primary.port), "-U", primary.user),
+            ],
+            env={**os.environ, "PGPASSWORD": primary.password},
+            user=user,
+            check=True,
+            capture_output=True,
+        )
+        with _running(folder, binaries, user, free_port(), primary.password) as server:
+            yield server
 
 
 def _accepts(server: Server) -> bool:

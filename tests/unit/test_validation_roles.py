@@ -79,6 +79,7 @@ CASES: dict[str, list[tuple[str, list[Any], list[Any]]]] = {
         ("flask_app_replicas", [1], [0, -1, 2**31]),
         ("flask_app_autoscaling_cpu_percent", [1], [0]),
         ("flask_app_autoscaling_window", [0, 3600], [-1, 3601]),
+        ("flask_app_replica_max_age", [0, 300, 86_400], [-1, 86_401]),
         (
             "flask_app_host",
             ["a" * 63 + ".example.com"],

@@ -18,6 +18,7 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 
 from . import api, cli, hooks
 from .database import Database
+from .replica import Replica
 from .settings import Settings
 
 __all__ = ["create_app"]
@@ -66,6 +67,8 @@ def create_app(settings: Settings | None = None) -> Flask:
         tracing.init_app(app)
         app.extensions["tracing"] = tracing
         app.extensions["database"] = TracedDatabase(tracing, settings)
+    if settings.db_read_host is not None and settings.db_read_max_age_s:
+        app.extensions["database"].replica = Replica(settings)
     hooks.init_app(app)
     api.init_app(app)
     app.cli.add_command(cli.migrate)

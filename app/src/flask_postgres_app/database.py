@@ -26,7 +26,7 @@ import psycopg2
 from psycopg2 import errorcodes, extensions
 
 from . import comments
-from .metrics import DATABASE_ERRORS
+from .metrics import DATABASE_ERRORS, REPLICA_READS
 from .resolver import Resolver, UnresolvedError
 from .settings import DatabaseSettings, Settings
 
@@ -62,6 +62,8 @@ _STALE = {
     errorcodes.INVALID_SQL_STATEMENT_NAME,
 }
 _BUSY = {errorcodes.QUERY_CANCELED, errorcodes.LOCK_NOT_AVAILABLE}
+# Where there is no primary, or none that answers; see `DatabaseUnavailableError`.
+_NO_PRIMARY = {"unreachable", "deadline", "cooldown"}
 _NOT_MIGRATED = {errorcodes.UNDEFINED_TABLE, errorcodes.UNDEFINED_COLUMN}
 _BUSY_CLASSES = {errorcodes.CLASS_INSUFFICIENT_RESOURCES, errorcodes.CLASS_TRANSACTION_ROLLBACK}
 
@@ -73,7 +75,7 @@ class DatabaseUnavailableError(Exception):
     """The database cannot answer now.
 
     Attributes:
-        reason: ``unreachable``, ``deadline``, ``cooldown``, ``busy`` or ``not_migrated``.
+        reason: ``unreachable``, ``deadline``, ``cooldown``, ``busy`` or ``not_migrated``; of a replica also ``stale``.
     """
 
     def __init__(self, reason: str) -> None:
@@ -292,12 +294,14 @@ class Database:
     from any thread.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, session: str = "read-write") -> None:
         """Prepare; nothing is opened yet.
 
         Args:
             settings: Settings of the service.
+            session: Which servers are taken, as libpq's ``target_session_attrs`` has it.
         """
+        self.replica: Database | None = None
         self._has_comments = settings.db_comments
         self._pool_size = settings.db_pool_size
         self._deadline_s = settings.db_deadline_ms / 1000
@@ -309,7 +313,7 @@ class Database:
         self._connect = partial(
             connect,
             settings,
-            target_session_attrs="read-write",
+            target_session_attrs=session,
             tcp_user_timeout=settings.db_deadline_ms,
             options=(
                 f"-c statement_timeout={settings.db_statement_timeout_ms} "
@@ -373,6 +377,26 @@ class Database:
             if probing:
                 self._end_probe()
 
+    def read(self, sql: str, parameters: Sequence[object] = ()) -> list[Row]:
+        """Execute one statement that changes nothing; where no primary answers, by a replica.
+
+        Its data may be older; ``flask.g.data_age`` then has how old it may be at most, in seconds.
+
+        Raises:
+            DatabaseUnavailableError: Neither can answer now; the reason is the primary's.
+            psycopg2.Error: The statement is wrong.
+        """
+        try:
+            return self.execute(sql, parameters, safe=True)
+        except DatabaseUnavailableError as error:
+            if self.replica is None or error.reason not in _NO_PRIMARY:
+                raise
+            with suppress(DatabaseUnavailableError):
+                rows = self.replica.execute(sql, parameters, safe=True)
+                REPLICA_READS.labels(error.reason).inc()
+                return rows
+            raise
+
     def fill(self) -> None:
         """Open the pool's connections, as far as the server takes them now.
 
@@ -382,8 +406,16 @@ class Database:
             for _ in range(self._pool_size):
                 self._pool.put(self._take(FRESH_S))
 
+        if self.replica is not None:
+            self.replica.fill()
+
     def close(self) -> None:
         """Close the connections that are not in use."""
+        self._empty()
+        if self.replica is not None:
+            self.replica.close()
+
+    def _empty(self) -> None:
         with suppress(Empty):
             for _ in range(self._pool_size):
                 if connection := self._pool.get_nowait():
@@ -395,7 +427,7 @@ class Database:
     ) -> list[Row]:
         connection = self._take(fresh_s)
         try:
-            rows = connection.run(sql, parameters, deadline, comment)
+            rows = self._run(connection, sql, parameters, deadline, comment)
             self._answered_at = monotonic()
             self._patience_s = self._connect_timeout_s
         except psycopg2.Error as error:
@@ -405,6 +437,11 @@ class Database:
         finally:
             self._pool.put(None if connection.closed else connection)
         return rows
+
+    def _run(
+        self, connection: Connection, sql: str, parameters: Sequence[object], deadline: float, comment: str
+    ) -> list[Row]:
+        return connection.run(sql, parameters, deadline, comment)
 
     def _take(self, fresh_s: float) -> Connection:
         """Take a connection out of the pool, and open it if it is not.

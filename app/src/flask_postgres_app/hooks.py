@@ -70,6 +70,9 @@ def _after(response: Response) -> Response:
     if environ["wsgi.url_scheme"] == "https":
         headers.add("Strict-Transport-Security", STRICT_TRANSPORT_SECURITY)
     headers.add("X-Request-ID", request_id)
+    # Set where a replica has answered.
+    if "data_age" in g:
+        headers.add("X-Data-Age", str(g.data_age))
     rule = request.url_rule
     status = response.status_code
     duration = perf_counter() - g.started

@@ -18,6 +18,9 @@ REQUESTS = Histogram(
 DATABASE_ERRORS = Counter(
     "database_unavailable_total", "Calls that the database did not answer, by reason.", ["reason"]
 )
+REPLICA_READS = Counter(
+    "database_replica_reads_total", "Reads that a replica answered, by the reason why the primary did not.", ["reason"]
+)
 APP_INFO = Gauge("app_info", "The version that runs.", ["version"], multiprocess_mode="livemax")
 
 

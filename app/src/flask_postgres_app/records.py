@@ -50,6 +50,7 @@ class Records:
 
     def __init__(self, database: Database) -> None:
         self._execute = database.execute
+        self._read = database.read
 
     def page(
         self,
@@ -68,6 +69,8 @@ class Records:
             descending: From the highest id down.
             name: Only those of exactly this name.
             contains: Only those whose name contains this text, whatever its case.
+
+        Without a primary a replica answers; see `Database.read`.
         """
         conditions: list[str] = []
         parameters: list[object] = []
@@ -82,17 +85,17 @@ class Records:
             parameters.append(contains)
         where = f"WHERE {' AND '.join(conditions)} " if conditions else ""
         parameters.append(limit)
-        rows = self._execute(
-            f"{_SELECT} {where}ORDER BY id{' DESC' if descending else ''} LIMIT %s",
-            parameters,
-            safe=True,
-        )
+        rows = self._read(f"{_SELECT} {where}ORDER BY id{' DESC' if descending else ''} LIMIT %s", parameters)
         # A record for each row would take as long as the rest of the view.
         return [{"id": row_id, "name": row_name, "created_at": created_at} for row_id, row_name, created_at, _ in rows]
 
     def get(self, record_id: int) -> Record | None:
         """Return a record, or None if there is none of this id."""
         return _first(self._execute(f"{_SELECT} WHERE id = %s", (record_id,), safe=True))
+
+    def look_up(self, record_id: int) -> Record | None:
+        """Do the same, by a replica where no primary answers; see `Database.read`."""
+        return _first(self._read(f"{_SELECT} WHERE id = %s", (record_id,)))
 
     def create(self, name: str) -> Record:
         """Create a record."""

@@ -84,6 +84,18 @@ class _Schema(_DatabaseSchema):
     db_lock_timeout_ms = _integer("DB_LOCK_TIMEOUT_MS", 500, 1, 600_000, "milliseconds")
     db_deadline_ms = _integer("DB_DEADLINE_MS", 1500, 1, 600_000, "milliseconds, more than DB_STATEMENT_TIMEOUT_MS")
     db_comments = _switch("DB_COMMENTS")
+    db_read_host = fields.String(
+        data_key="DB_READ_HOST",
+        load_default=None,
+        metadata={"expects": "the host name or address of replicas, for reads while no primary answers"},
+    )
+    db_read_port = fields.Integer(
+        data_key="DB_READ_PORT",
+        load_default=None,
+        validate=validate.Range(1, 65535),
+        metadata={"expects": "an integer from 1 to 65535"},
+    )
+    db_read_max_age_s = _integer("DB_READ_MAX_AGE_S", 300, 0, 86_400, "seconds")
     api_token = fields.String(
         data_key="API_TOKEN",
         required=True,
@@ -192,6 +204,9 @@ class Settings(DatabaseSettings):
         db_deadline_ms: The longest a statement may take as seen by the client, in milliseconds. It ends calls of a
             server that answers nothing at all; waits for a connection have bounds of their own.
         db_comments: Whether statements carry the request that they are for, as a comment.
+        db_read_host: Where replicas are, which answer reads while no primary does; without it such reads fail.
+        db_read_port: Their port, if it is another one than `db_port`.
+        db_read_max_age_s: How old the data of a replica may be for that, in seconds; 0 is like no `db_read_host`.
         api_token_next: A token that writes may carry as well, while it replaces `api_token`.
         max_content_length: The largest request body, in bytes.
         otel_endpoint: Where spans are sent to; without it there are none.
@@ -206,6 +221,9 @@ class Settings(DatabaseSettings):
     db_lock_timeout_ms: int
     db_deadline_ms: int
     db_comments: bool
+    db_read_host: str | None
+    db_read_port: int | None
+    db_read_max_age_s: int
     api_token: str
     api_token_next: str | None
     app_version: str

@@ -23,13 +23,15 @@ ALSO = (
 # What the stack sets, by the service's contract.
 OWN_VARIABLES = (
     *("DB_HOST", "DB_NAME", "DB_USER", "DB_PASSWORD", "DB_PORT", "API_TOKEN", "API_TOKEN_NEXT"),
-    *("DB_COMMENTS", "OTEL_EXPORTER_OTLP_ENDPOINT"),
+    *("DB_COMMENTS", "DB_READ_HOST", "DB_READ_PORT", "DB_READ_MAX_AGE_S", "OTEL_EXPORTER_OTLP_ENDPOINT"),
 )
 ENDPOINT = re.compile(r"(?P<scheme>https?)://[^\s/?#@:]+(?::(?P<port>[0-9]{1,5}))?(?:/[^\s?#]*)?")
 # RFC 6750, 2.1: b64token.
 TOKEN = re.compile(r"[A-Za-z0-9._~+/-]{16,4096}=*")
 # Of the stabilization of a HorizontalPodAutoscaler.
 WINDOW_MAX = 3600
+# As app/src/flask_postgres_app/settings.py has it.
+REPLICA_AGE_MAX = 86_400
 
 
 def paths(value: Any) -> str | None:
@@ -97,6 +99,7 @@ RULES: dict[str, Rule] = {
     "flask_app_body_limit_kb": number(1, wanted="it takes 1 or more, in KiB"),
     "flask_app_error_pages": error_pages,
     "flask_app_otlp_endpoint": optional(endpoint),
+    "flask_app_replica_max_age": number(0, REPLICA_AGE_MAX, wanted=f"it takes seconds, from 0 to {REPLICA_AGE_MAX}"),
     "flask_app_rollout_timeout": number(1, wanted="it takes seconds, 1 or more"),
 }
 

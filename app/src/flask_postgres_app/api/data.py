@@ -23,6 +23,12 @@ _LINK = {"Link": {"description": "The next page, as rel=next (RFC 8288).", "sche
 _LOCATION = {
     "Location": {"description": "Where the new record is.", "schema": {"type": "string", "format": "uri-reference"}}
 }
+_AGE = {
+    "X-Data-Age": {
+        "description": "While no primary answers: how old the answer of a replica may be at most, in seconds.",
+        "schema": {"type": "integer", "minimum": 0},
+    }
+}
 _IF_MATCH = {
     "in": "header",
     "name": "If-Match",
@@ -49,7 +55,7 @@ class RecordListView(MethodView):
     @blueprint.parameter(_IF_NONE_MATCH)
     @blueprint.doc(operationId="listRecords")
     @blueprint.arguments(PageSchema, location="query")
-    @blueprint.response(200, RecordListSchema, headers=_ETAG | _LINK)
+    @blueprint.response(200, RecordListSchema, headers=_ETAG | _LINK | _AGE)
     @blueprint.alt_response(304, description="Not modified.")
     @blueprint.errors(414, 503)
     def get(self, page: dict[str, Any]) -> Response:
@@ -89,12 +95,12 @@ class RecordView(MethodView):
 
     @blueprint.parameter(_IF_NONE_MATCH)
     @blueprint.doc(operationId="getRecord")
-    @blueprint.response(200, RecordSchema, headers=_ETAG)
+    @blueprint.response(200, RecordSchema, headers=_ETAG | _AGE)
     @blueprint.alt_response(304, description="Not modified.")
     @blueprint.errors(404, 503)
     def get(self, record_id: int) -> Response:
         """Get a record."""
-        record = _existing(record_id)
+        record = _found(_records().look_up(record_id))
         return _conditional(_represent(record), record.etag)
 
     @blueprint.parameter(_IF_MATCH)
@@ -158,7 +164,10 @@ def _conditional(response: Response, etag: str) -> Response:
 
 
 def _existing(record_id: int) -> Record:
-    record = _records().get(record_id)
+    return _found(_records().get(record_id))
+
+
+def _found(record: Record | None) -> Record:
     if record is None:
         raise NotFound("There is no such record.")
     return record
