@@ -37,6 +37,7 @@ FUNCTIONS = {
     "found_claim": "instances.claim",
     "found_logins": "logins.found",
     "is_outside_cluster": "backups.is_outside_cluster",
+    "instance_spread": "instances.spread",
     "last_may_leave": "instances.last_may_leave",
     "login_note": "passwords.login_note",
     "login_secret": "passwords.login_secret",

@@ -52,6 +52,35 @@ def test_a_state_without_the_synchronous_replica_keeps_the_last_instance() -> No
     assert not instances.last_may_leave(found, "db", 2)
 
 
+def claims(**nodes: str | None) -> dict[str, Any]:
+    """Claims of instances, each with the node that its volume was made for."""
+    return {
+        f"PersistentVolumeClaim/data-{name}": {
+            "metadata": {"annotations": node and {"volume.kubernetes.io/selected-node": node}}
+        }
+        for name, node in nodes.items()
+    }
+
+
+@pytest.mark.parametrize(
+    ("objects", "wanted"),
+    [
+        ({}, "DoNotSchedule"),
+        # Volumes that any node can mount, or that were made on nodes of their own.
+        (claims(a=None, b=None), "DoNotSchedule"),
+        (claims(a="one", b="two"), "DoNotSchedule"),
+        (claims(a="one"), "DoNotSchedule"),
+        # Those of another workload count for nothing.
+        (claims(a="one", other="one"), "DoNotSchedule"),
+        (claims(a="one", b="one"), "ScheduleAnyway"),
+    ],
+)
+def test_an_instance_waits_for_a_node_of_its_own_unless_its_volume_is_on_another_ones(
+    objects: dict[str, Any], wanted: str
+) -> None:
+    assert instances.spread(objects, ["a", "b"]) == wanted
+
+
 def test_the_claim_of_a_new_database_is_empty() -> None:
     assert instances.claim({}) == {}
     spec = {"storageClassName": "standard"}

@@ -6,10 +6,15 @@ Patroni keeps its state in annotations of ConfigMaps (https://patroni.readthedoc
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 Object = Mapping[str, Any]
+
+# The node for which a volume was made, in the annotations of its claim:
+# https://kubernetes.io/docs/reference/labels-annotations-taints/#volume-kubernetes-io-selected-node
+SELECTED_NODE = "volume.kubernetes.io/selected-node"
 
 
 def claim(statefulset: Object) -> dict[str, Any]:
@@ -38,3 +43,19 @@ def last_may_leave(configmaps: Iterable[Object], scope: str, count: int) -> bool
     if not json.loads(notes[f"{scope}-config"]["config"])["synchronous_mode"]:
         return True
     return bool(staying & set(notes.get(f"{scope}-sync", {}).get("sync_standby", "").split(",")))
+
+
+def spread(objects: Mapping[str, Object], names: Iterable[str]) -> str:
+    """What a topology constraint says of an instance for which no node of its own is left (``whenUnsatisfiable``).
+
+    It waits for one, so that two instances are never lost with one node. Where volumes of two were made on one node,
+    their instances have to share that node or could not start.
+
+    Args:
+        objects: Objects of the namespace, by ``Kind/name``.
+        names: The names of the instances.
+    """
+    claims = (objects.get(f"PersistentVolumeClaim/data-{name}", {}).get("metadata", {}) for name in names)
+    nodes = Counter((metadata.get("annotations") or {}).get(SELECTED_NODE, "") for metadata in claims)
+    del nodes[""]
+    return "ScheduleAnyway" if max(nodes.values(), default=0) > 1 else "DoNotSchedule"
