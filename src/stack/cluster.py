@@ -66,6 +66,24 @@ class Cluster:
         """The client of the API ``networking.k8s.io/v1``."""
         return kubernetes.client.NetworkingV1Api(self._client)
 
+    def may(self, verb: str, resource: str, group: str = "") -> bool:
+        """Whether the account may do something in the namespace.
+
+        Args:
+            verb: Such as ``create``.
+            resource: Such as ``pods``, or ``pods/exec``.
+            group: The API group; empty for the core.
+        """
+        name, _, part = resource.partition("/")
+        attributes = kubernetes.client.V1ResourceAttributes(
+            namespace=self.namespace, verb=verb, group=group, resource=name, subresource=part or None
+        )
+        review = kubernetes.client.V1SelfSubjectAccessReview(
+            spec=kubernetes.client.V1SelfSubjectAccessReviewSpec(resource_attributes=attributes)
+        )
+        answer = kubernetes.client.AuthorizationV1Api(self._client).create_self_subject_access_review(review)
+        return bool(answer.status and answer.status.allowed)
+
     def get(self, path: str, seconds: float = TIMEOUT_S, accept: str = "application/json, */*") -> str:
         """The body that a path of the API server answers with."""
         return str(self._request(path, seconds, accept).data.decode())

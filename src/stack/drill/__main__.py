@@ -1,4 +1,4 @@
-"""``python -m stack.drill``: play the faults, count what was written, and say how long writes did not succeed."""
+"""``python -m stack.drill``: play the faults, count what was written, and say how long requests did not succeed."""
 
 from __future__ import annotations
 
@@ -9,17 +9,19 @@ import secrets
 import signal
 import sys
 import time
+from collections import Counter
 from pathlib import Path
 
 import requests
 from kubernetes.client.exceptions import ApiException
 
+from stack.cluster import READ_ERRORS, reason
 from stack.polling import wait_until
 
-from .client import Service, Writers
+from .client import Clients, Service, Writer, readers, running, writers
 from .database import Database, DrillError
 from .faults import FAULTS, Fault
-from .report import HEADER, Outcome, Round, line, save
+from .report import HEADER, NOTE, Outcome, Requests, Round, line, save
 
 ROWS = "drill "
 REMOVE_ROWS = "DELETE FROM data WHERE starts_with(name, :'prefix')"
@@ -28,6 +30,7 @@ WARMED_UP_S = 2.0
 STEADY_S = 3.0
 RECOVERY_S = 120.0
 REJOIN_S = 300.0
+READERS = 2
 
 
 class Drill:
@@ -56,7 +59,7 @@ class Drill:
         if instances < 2:
             raise DrillError(f"postgres_instances is {instances}: nobody can take over, it takes two or more")
         for fault in FAULTS.values():
-            if not fault.impossible(self._database):
+            if not fault.reason_against(self._database):
                 fault.undo(self._database)
         self._settle("all instances up and in sync")
         self._remove_rows(ROWS)
@@ -64,15 +67,17 @@ class Drill:
     def play(self, name: str, rounds: int) -> Outcome:
         """Play the rounds of one fault."""
         fault = FAULTS[name]
-        if reason := fault.impossible(self._database):
-            return Outcome(name, impossible=reason)
+        if against := fault.reason_against(self._database):
+            return Outcome(name, impossible=against)
         outcome = Outcome(name)
         for number in range(1, rounds + 1):
             result = self._round(fault)
             outcome.rounds.append(result)
             print(
-                f"{fault.text}, {number} of {rounds}: {result.seconds:.2f} s, {result.acknowledged} acknowledged,"
-                f" {result.lost} lost, {result.duplicated} duplicated; answers {result.statuses}",
+                f"{fault.text}, {number} of {rounds}: {result.seconds:.2f} s without a write,"
+                f" {result.reads_seconds:.2f} s without a read, {result.acknowledged} acknowledged, {result.lost} lost,"
+                f" {result.duplicated} duplicated; failed: {result.writes} writes, {result.reads} reads;"
+                f" answers {result.statuses}",
                 flush=True,
             )
         return outcome
@@ -80,42 +85,57 @@ class Drill:
     def _round(self, fault: Fault) -> Round:
         prefix = f"{ROWS}{self._run} {next(self._numbers)}-"
         victim = self._database.leader()
-        writers = Writers(self._service, prefix, self._writers)
+        writing, reading = writers(self._service, prefix, self._writers), readers(self._service, READERS)
+
+        def problem(seconds: float) -> str:
+            wrong = {"writes": writing.problem(seconds), "reads": reading.problem(seconds)}
+            return ", ".join(f"{what} {why}" for what, why in wrong.items() if why)
+
         try:
-            with writers.running():
-                wait_until(lambda: writers.problem(WARMED_UP_S), WARM_UP_S, "writes before the fault")
+            with running(writing, reading):
+                wait_until(lambda: problem(WARMED_UP_S), WARM_UP_S, "requests before the fault")
                 began = time.monotonic()
                 try:
                     fault.inject(self._database, victim)
-                    self._await_recovery(fault, victim, writers, began)
+                    self._await_recovery(fault, victim, writing, began)
                 finally:
                     fault.undo(self._database)
                 self._settle("all instances up and in sync after the fault")
-                wait_until(lambda: writers.problem(STEADY_S), RECOVERY_S, "writes at the end")
+                wait_until(lambda: problem(STEADY_S), RECOVERY_S, "requests at the end")
             found = self._service.rows(prefix)
         finally:
             self._remove_rows(prefix)
-        acknowledged = writers.acknowledged
+        acknowledged = {name for writer in writing.all for name in writer.acknowledged}
+        attempts = writing.attempts(began) + reading.attempts(began)
         return Round(
             acknowledged=len(acknowledged),
             found=len(acknowledged & found.keys()),
             duplicated=found.total() - len(found),
-            seconds=writers.longest_gap(began),
-            statuses={str(status): count for status, count in sorted(writers.statuses.items())},
+            seconds=writing.longest_gap(began),
+            reads_seconds=reading.longest_gap(began),
+            writes=Requests.of(writing.attempts(began)),
+            reads=Requests.of(reading.attempts(began)),
+            statuses=dict(sorted(Counter(str(attempt.status) for attempt in attempts).items())),
         )
 
-    def _await_recovery(self, fault: Fault, victim: str, writers: Writers, began: float) -> None:
+    def _await_recovery(self, fault: Fault, victim: str, writing: Clients[Writer], began: float) -> None:
         def problem() -> str:
             if time.monotonic() - began < fault.lasts_s:
                 return "the fault lasts"
             if fault.moves and self._database.leader() in ("", victim):
                 return f"{victim} is still the primary"
-            return writers.problem(STEADY_S)
+            return writing.problem(STEADY_S)
 
         wait_until(problem, RECOVERY_S, f"writes after the fault ({fault.text})")
 
     def _settle(self, what: str) -> None:
-        wait_until(self._database.problem, REJOIN_S, what)
+        def problem() -> str:
+            try:
+                return self._database.problem()
+            except READ_ERRORS as error:
+                return f"the API server does not answer: {reason(error)}"
+
+        wait_until(problem, REJOIN_S, what)
 
     def _remove_rows(self, prefix: str) -> None:
         """By SQL, for one request a row would take longer than the drill."""
@@ -157,7 +177,9 @@ def main() -> int:
     except (DrillError, ApiException, OSError, requests.RequestException) as error:
         print(f"drill: {' '.join(str(error).split())}", flush=True)
         return 2
-    print("", HEADER, *map(line, outcomes), "", f"Picture: {arguments.output / 'drill.svg'}", sep="\n", flush=True)
+    print(
+        "", HEADER, *map(line, outcomes), "", NOTE, f"Picture: {arguments.output / 'drill.svg'}", sep="\n", flush=True
+    )
     failed = any(outcome.lost or (arguments.strict and not outcome.is_reached) for outcome in outcomes)
     return 1 if failed else 0
 

@@ -1,14 +1,15 @@
-"""Clients of the service that write numbered rows over HTTPS, and retry as a careful client would."""
+"""Clients of the service over HTTPS: writers of numbered rows, which retry as a careful client would, and readers."""
 
 from __future__ import annotations
 
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import requests
 from requests.adapters import HTTPAdapter
@@ -18,6 +19,8 @@ RETRY_AFTER_S = 0.05
 PAUSE_S = 0.05
 STALLED_S = 1.0
 PAGE = 1000
+# Has how old the answer of a replica may be at most, in seconds.
+AGE_HEADER = "X-Data-Age"
 
 
 class _AtAddress(HTTPAdapter):
@@ -56,9 +59,13 @@ class Service:
         session.mount("https://", _AtAddress(self._host))
         return session
 
-    def write(self, session: requests.Session, name: str) -> int:
-        """Try once to add a row, and return the status."""
-        return session.post(self._url, json={"name": name}, timeout=ATTEMPT_TIMEOUT_S).status_code
+    def write(self, session: requests.Session, name: str) -> requests.Response:
+        """Try once to add a row."""
+        return session.post(self._url, json={"name": name}, timeout=ATTEMPT_TIMEOUT_S)
+
+    def read(self, session: requests.Session) -> requests.Response:
+        """Try once to read a row."""
+        return session.get(self._url, params={"limit": 1}, timeout=ATTEMPT_TIMEOUT_S)
 
     def rows(self, prefix: str) -> Counter[str]:
         """How often each name with a prefix is there.
@@ -80,98 +87,159 @@ class Service:
                 after = page[-1]["id"]
 
 
-class Writer(threading.Thread):
-    """Writes one numbered row after the other, each again and again until it is acknowledged.
+@dataclass(frozen=True)
+class Attempt:
+    """One request.
 
     Attributes:
-        acknowledged: The names of the rows that the service said it has.
-        times: When it said so, on the clock of `time.monotonic`.
-        failed_at: When an attempt last failed, on the same clock.
-        statuses: How often each status came, with 0 for no answer.
+        ended: When it ended, on the clock of `time.monotonic`.
+        status: The status of its answer; 0 for no answer.
+        succeeded: Whether the client had what it wanted.
+        age: How old the answer may be, in seconds, where a replica gave it.
     """
 
-    def __init__(self, service: Service, prefix: str) -> None:
+    ended: float
+    status: int
+    succeeded: bool
+    age: int | None = None
+
+
+def longest_gap(attempts: Sequence[Attempt], since: float) -> float:
+    """The longest time between two successes after a moment, in seconds, with the last one before it."""
+    times = [attempt.ended for attempt in attempts if attempt.succeeded]
+    before = [moment for moment in times if moment <= since][-1:]
+    return max(
+        (later - earlier for earlier, later in pairwise([*before, *(moment for moment in times if moment > since)])),
+        default=0.0,
+    )
+
+
+class Client(threading.Thread):
+    """Sends one request after the other, each with a connection that is kept as long as it lasts.
+
+    Attributes:
+        attempts: What became of its requests.
+    """
+
+    # The status of a request that had what it wanted.
+    wanted = 200
+
+    def __init__(self, service: Service) -> None:
         super().__init__(daemon=True)
         self._service = service
-        self._prefix = prefix
         self._stopped = threading.Event()
-        self.acknowledged: set[str] = set()
-        self.times: list[float] = []
-        self.failed_at = 0.0
-        self.statuses: Counter[int] = Counter()
+        self.attempts: list[Attempt] = []
 
     def run(self) -> None:
-        number = 0
         with self._service.session() as session:
             while not self._stopped.is_set():
-                number += 1
-                self._write(session, f"{self._prefix}{number}")
+                self.step(session)
                 self._stopped.wait(PAUSE_S)
 
-    def _write(self, session: requests.Session, name: str) -> None:
-        while not self._stopped.is_set():
-            try:
-                status = self._service.write(session, name)
-            except requests.RequestException:
-                status = 0
-            self.statuses[status] += 1
-            if status == 201:
-                self.times.append(time.monotonic())
-                self.acknowledged.add(name)
-                return
-            self.failed_at = time.monotonic()
-            self._stopped.wait(RETRY_AFTER_S)
+    def step(self, session: requests.Session) -> None:
+        """Send what is next."""
+        raise NotImplementedError
+
+    def send(self, request: Callable[[], requests.Response]) -> bool:
+        """Send a request, note what became of it, and return whether it succeeded."""
+        status, age = 0, None
+        try:
+            answer = request()
+        except requests.RequestException:
+            pass
+        else:
+            status = answer.status_code
+            age = int(answer.headers[AGE_HEADER]) if AGE_HEADER in answer.headers else None
+        self.attempts.append(Attempt(time.monotonic(), status, status == self.wanted, age))
+        return status == self.wanted
 
     def stop(self) -> None:
         self._stopped.set()
 
-    def longest_gap(self, since: float) -> float:
-        """The longest time without an acknowledged row after a moment, in seconds."""
-        times = [moment for moment in self.times if moment > since]
-        before = [moment for moment in self.times if moment <= since][-1:]
-        moments = [*before, *times]
-        return max((later - earlier for earlier, later in pairwise(moments)), default=0.0)
-
-
-class Writers:
-    """Several writers at once."""
-
-    def __init__(self, service: Service, prefix: str, count: int) -> None:
-        self._all = [Writer(service, f"{prefix}{chr(ord('a') + index % 26)}{index // 26}-") for index in range(count)]
-
-    @contextmanager
-    def running(self) -> Iterator[None]:
-        """Write until the block is left."""
-        for writer in self._all:
-            writer.start()
-        try:
-            yield
-        finally:
-            for writer in self._all:
-                writer.stop()
-            for writer in self._all:
-                writer.join()
-
     def problem(self, seconds: float) -> str:
-        """What is wrong with the writes of the last seconds: empty if none failed and every writer has gone on."""
+        """What is wrong with the requests of the last seconds: empty if none failed and they have gone on."""
         now = time.monotonic()
-        if any(now - writer.failed_at < seconds for writer in self._all):
-            return "writes fail"
-        if any(not writer.times or now - writer.times[-1] > STALLED_S for writer in self._all):
-            return "writes hang"
+        recent = [attempt for attempt in reversed(self.attempts) if now - attempt.ended < max(seconds, STALLED_S)]
+        if any(not attempt.succeeded and now - attempt.ended < seconds for attempt in recent):
+            return "fail"
+        if not any(attempt.succeeded and now - attempt.ended <= STALLED_S for attempt in recent):
+            return "hang"
         return ""
 
+
+class Writer(Client):
+    """Writes one numbered row after the other, each again and again until it is acknowledged.
+
+    Attributes:
+        acknowledged: The names of the rows that the service said it has.
+    """
+
+    wanted = 201
+
+    def __init__(self, service: Service, prefix: str) -> None:
+        super().__init__(service)
+        self._prefix = prefix
+        self.acknowledged: list[str] = []
+
+    def step(self, session: requests.Session) -> None:
+        name = f"{self._prefix}{len(self.acknowledged) + 1}"
+        while not self._stopped.is_set():
+            if self.send(lambda: self._service.write(session, name)):
+                self.acknowledged.append(name)
+                return
+            self._stopped.wait(RETRY_AFTER_S)
+
+
+class Reader(Client):
+    """Reads a row, over and over."""
+
+    def step(self, session: requests.Session) -> None:
+        self.send(lambda: self._service.read(session))
+
+
+Kind = TypeVar("Kind", bound=Client)
+
+
+class Clients(Generic[Kind]):
+    """Several clients of a kind at once."""
+
+    def __init__(self, clients: Sequence[Kind]) -> None:
+        self.all = clients
+
+    def problem(self, seconds: float) -> str:
+        """What is wrong with the requests of the last seconds; empty for nothing."""
+        return next(filter(None, (client.problem(seconds) for client in self.all)), "")
+
     def longest_gap(self, since: float) -> float:
-        """The longest time that any of them saw no row acknowledged, in seconds."""
-        return max(writer.longest_gap(since) for writer in self._all)
+        """The longest time after a moment that any of them had no success, in seconds."""
+        return max(longest_gap(client.attempts, since) for client in self.all)
 
-    @property
-    def acknowledged(self) -> set[str]:
-        return set().union(*(writer.acknowledged for writer in self._all))
+    def attempts(self, since: float) -> list[Attempt]:
+        """What they have tried after a moment."""
+        return [attempt for client in self.all for attempt in client.attempts if attempt.ended > since]
 
-    @property
-    def statuses(self) -> Counter[int]:
-        total: Counter[int] = Counter()
-        for writer in self._all:
-            total += writer.statuses
-        return total
+
+def writers(service: Service, prefix: str, count: int) -> Clients[Writer]:
+    """Writers of rows whose names begin with a prefix."""
+    names = (f"{prefix}{chr(ord('a') + index % 26)}{index // 26}-" for index in range(count))
+    return Clients([Writer(service, name) for name in names])
+
+
+def readers(service: Service, count: int) -> Clients[Reader]:
+    """Readers."""
+    return Clients([Reader(service) for _ in range(count)])
+
+
+@contextmanager
+def running(*groups: Clients[Any]) -> Iterator[None]:
+    """Let clients send until the block is left."""
+    everybody: list[Client] = [client for group in groups for client in group.all]
+    for client in everybody:
+        client.start()
+    try:
+        yield
+    finally:
+        for client in everybody:
+            client.stop()
+        for client in everybody:
+            client.join()

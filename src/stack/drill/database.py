@@ -34,9 +34,12 @@ class Database(Cluster):
     def pod(self, name: str) -> Any:
         return self.core.read_namespaced_pod(name, self.namespace)
 
+    def statefulset(self) -> Any:
+        return self.apps.read_namespaced_stateful_set("postgres", self.namespace)
+
     def instances(self) -> int:
         """How many instances there should be."""
-        return int(self.apps.read_namespaced_stateful_set("postgres", self.namespace).spec.replicas)
+        return int(self.statefulset().spec.replicas)
 
     def state(self, part: str) -> dict[str, str]:
         """What Patroni keeps in one of its ConfigMaps: ``leader``, ``sync`` or ``config``."""
@@ -52,15 +55,17 @@ class Database(Cluster):
 
     def problem(self) -> str:
         """What is missing until all instances are up, replicate, and are in sync; empty for nothing."""
-        pods = self.pods()
-        if len(pods) != self.instances():
-            return f"{len(pods)} of {self.instances()} pods are there"
+        pods, statefulset = self.pods(), self.statefulset()
+        if len(pods) != statefulset.spec.replicas:
+            return f"{len(pods)} of {statefulset.spec.replicas} pods are there"
         leader = self.leader()
         for pod in pods:
             name = pod.metadata.name
             ready = [status.ready for status in pod.status.container_statuses or []]
             if pod.metadata.deletion_timestamp or not ready or not all(ready):
                 return f"{name} is not ready"
+            if pod.metadata.labels.get("controller-revision-hash") != statefulset.status.update_revision:
+                return f"{name} is still to be restarted"
             status = json.loads((pod.metadata.annotations or {}).get("status", "{}"))
             wanted = "primary" if name == leader else "replica"
             if status.get("role") != wanted or pod.metadata.labels.get("role") != wanted:

@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-import socket
-import subprocess
-from collections.abc import Callable
+import datetime
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-from kubernetes.client import V1DeleteOptions
+from kubernetes.client import V1DeleteOptions, V1Eviction, V1ObjectMeta
 
-from .database import SCOPE, Database, DrillError
+from . import node
+from .database import SCOPE, Database
 
-# A frozen instance goes on by itself after this, should the drill be killed before it says so.
-THAW_AFTER_S = 90
+# What was frozen, filled or taken away comes back by itself after this, should the drill be killed before it does that.
+BACK_AFTER_S = 90
 CHAIN = "DRILL"
+# Seconds for which the API server is away or slow.
+API_S = 60.0
+FILLER = "/var/lib/postgresql/data/drill.fill"
+POSTGRES_PROCESSES = 'for each in /proc/[0-9]*; do [ "$(cat $each/comm)" != postgres ] || echo "${each##*/}"; done'
+
+# Verb, resource and API group of what the account has to be allowed.
+Right = tuple[str, str, str]
+EXECUTE: Right = ("create", "pods/exec", "")
 
 
 @dataclass(frozen=True)
@@ -30,8 +35,10 @@ class Fault:
         undo: Takes it back, for pods that may have been spared.
         median_s: The promised median, over the rounds, of the seconds until writes succeed again; None for no promise.
         worst_s: The same for the worst round.
+        reads_s: The promised longest time without an answered read, in seconds; None for no promise.
         moves: Whether another instance has to become the primary.
         lasts_s: How long the fault lasts at least, in seconds, where it takes a while to be noticed.
+        rights: What the account has to be allowed.
         impossible: Why it cannot be done here; empty if it can.
     """
 
@@ -39,10 +46,19 @@ class Fault:
     inject: Callable[[Database, str], None]
     median_s: float | None = None
     worst_s: float | None = None
+    reads_s: float | None = None
     moves: bool = True
     lasts_s: float = 0.0
     undo: Callable[[Database], None] = lambda _: None
+    rights: tuple[Right, ...] = (EXECUTE,)
     impossible: Callable[[Database], str] = lambda _: ""
+
+    def reason_against(self, database: Database) -> str:
+        """Why it cannot be done here; empty if it can."""
+        for verb, resource, group in self.rights:
+            if not database.may(verb, resource, group):
+                return f"the account may not {verb} {resource}"
+        return self.impossible(database)
 
 
 def delete(database: Database, pod: str) -> None:
@@ -51,6 +67,18 @@ def delete(database: Database, pod: str) -> None:
 
 def force_delete(database: Database, pod: str) -> None:
     database.core.delete_namespaced_pod(pod, database.namespace, body=V1DeleteOptions(grace_period_seconds=0))
+
+
+def evict(database: Database, pod: str) -> None:
+    eviction = V1Eviction(metadata=V1ObjectMeta(name=pod, namespace=database.namespace))
+    database.core.create_namespaced_pod_eviction(pod, database.namespace, eviction)
+
+
+def roll_out(database: Database, _: str) -> None:
+    now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+    annotations = {"kubectl.kubernetes.io/restartedAt": now}
+    body = {"spec": {"template": {"metadata": {"annotations": annotations}}}}
+    database.apps.patch_namespaced_stateful_set(SCOPE, database.namespace, body)
 
 
 def kill(database: Database, pod: str) -> None:
@@ -63,13 +91,40 @@ def kill_postgres(database: Database, pod: str) -> None:
 
 
 def freeze(database: Database, pod: str) -> None:
-    database.shell(pod, f"kill -STOP -1; (sleep {THAW_AFTER_S}; kill -CONT -1) > /dev/null 2>&1 &")
+    database.shell(pod, f"kill -STOP -1; (sleep {BACK_AFTER_S}; kill -CONT -1) > /dev/null 2>&1 &")
+
+
+def hang(database: Database, pod: str) -> None:
+    # The first one before the others, for it starts new ones.
+    stop = f'kill -STOP "$(head -n 1 "$PGDATA/postmaster.pid")"; kill -STOP $({POSTGRES_PROCESSES})'
+    database.shell(pod, f"{stop}; (sleep {BACK_AFTER_S}; kill -CONT -1) > /dev/null 2>&1 &")
 
 
 def thaw(database: Database) -> None:
+    in_each(database, "kill -CONT -1")
+
+
+def fill(database: Database, pod: str) -> None:
+    write = f'fallocate -l "$(df --output=avail -B1 "$PGDATA" | tail -n 1)" {FILLER}; cat /dev/zero >> {FILLER}'
+    database.shell(pod, f"({write}; sleep {BACK_AFTER_S}; rm -f {FILLER}) > /dev/null 2>&1 &")
+
+
+def empty(database: Database) -> None:
+    in_each(database, f"rm -f {FILLER}")
+
+
+def shares_the_disk(database: Database) -> str:
+    """Whether the volume is a folder of the node's disk, which would be full for all."""
+    pod = database.leader()
+    devices = database.shell(pod, 'df --output=source "$PGDATA" /tmp | tail -n 2').split()
+    return "the volume is a folder of its node's disk" if len(set(devices)) < len(devices) else ""
+
+
+def in_each(database: Database, script: str) -> None:
+    """Run a script in every instance that can run one."""
     for pod in database.pods():
         if pod.status.phase == "Running" and not pod.metadata.deletion_timestamp:
-            database.shell(pod.metadata.name, "kill -CONT -1", check=False)
+            database.shell(pod.metadata.name, script, check=False)
 
 
 def switch_over(database: Database, pod: str) -> None:
@@ -77,81 +132,79 @@ def switch_over(database: Database, pod: str) -> None:
 
 
 def cut_from_api(database: Database, pod: str) -> None:
-    service = database.core.read_namespaced_service("kubernetes", "default")
-    _cut(database, pod, [service.spec.cluster_ip])
+    _cut(database.pod(pod), [api_address(database)])
 
 
 def cut_from_replicas(database: Database, pod: str) -> None:
-    _cut(database, pod, [other.status.pod_ip for other in database.pods() if other.metadata.name != pod])
+    _cut(database.pod(pod), [other.status.pod_ip for other in database.pods() if other.metadata.name != pod])
 
 
 def connect(database: Database) -> None:
     for pod in database.pods():
-        # A pod that is gone has taken its network with it.
         for arguments in ("-D INPUT -j", "-D OUTPUT -j", "-F", "-X"):
-            _filter(pod, *arguments.split(), CHAIN, check=False)
+            node.packets(pod, *arguments.split(), CHAIN, check=False)
 
 
-def not_on_the_node(database: Database) -> str:
-    """Packets are dropped inside the pod's network, which takes root on the machine that is the node."""
-    missing = [tool for tool in ("iptables", "nsenter") if not shutil.which(tool)]
-    if os.geteuid() != 0 or missing:
-        return f"it takes root{''.join(f' and {tool}' for tool in missing)} on the node"
-    nodes = {pod.status.host_ip for pod in database.pods()}
-    return "" if all(_is_own(address) for address in nodes) else "the nodes are other machines than this one"
-
-
-def _is_own(address: str) -> bool:
-    with socket.socket() as probe:
-        try:
-            probe.bind((address, 0))
-        except OSError:
-            return False
-        return True
-
-
-def _cut(database: Database, name: str, addresses: list[str]) -> None:
-    pod = database.pod(name)
-    _filter(pod, "-N", CHAIN)
+def _cut(pod: Any, addresses: Iterable[str]) -> None:
+    node.packets(pod, "-N", CHAIN)
     for address in addresses:
         for side in ("-s", "-d"):
-            _filter(pod, "-A", CHAIN, side, address, "-j", "DROP")
+            node.packets(pod, "-A", CHAIN, side, address, "-j", "DROP")
     for hook in ("INPUT", "OUTPUT"):
-        _filter(pod, "-I", hook, "-j", CHAIN)
+        node.packets(pod, "-I", hook, "-j", CHAIN)
 
 
-def _filter(pod: Any, *arguments: str, check: bool = True) -> None:
-    """Change the packet filter in a pod's network."""
-    statuses = pod.status.container_statuses or []
-    container = next((status.container_id or "" for status in statuses), "").rpartition("/")[2]
-    pid = next((path.parent.name for path in Path("/proc").glob("[0-9]*/cgroup") if _contains(path, container)), "")
-    if not container or not pid:
-        if check:
-            raise DrillError("the primary's container was not found on this machine")
-        return
-    command = ["nsenter", "--target", pid, "--net", "iptables", "--wait", *arguments]
-    result = subprocess.run(command, capture_output=True, text=True, check=False)
-    if check and result.returncode:
-        raise DrillError(f"{' '.join(command)}: {result.stderr.strip()}")
+def stop_api(*_: object) -> None:
+    node.stop_api_server(API_S + BACK_AFTER_S)
 
 
-def _contains(path: Path, text: str) -> bool:
-    try:
-        return text in path.read_text()
-    except OSError:
-        return False
+def start_api(_: Database) -> None:
+    node.start_api_server()
+
+
+def slow_down_api(database: Database, _: str) -> None:
+    server = api_address(database)
+    for pod in database.pods():
+        node.put_between(pod, server, API_S + BACK_AFTER_S)
+
+
+def speed_up_api(_: Database) -> None:
+    node.take_away()
+
+
+def api_address(database: Database) -> str:
+    """The address by which pods know the API server."""
+    return str(database.core.read_namespaced_service("kubernetes", "default").spec.cluster_ip)
 
 
 FAULTS: dict[str, Fault] = {
-    "switchover": Fault("switched over on purpose", switch_over, 1, 1),
-    "delete": Fault("pod deleted", delete, 3, 5),
+    "switchover": Fault("switched over on purpose", switch_over, 1, 1, 1),
+    "delete": Fault("pod deleted", delete, 1, 1, 1, rights=(EXECUTE, ("delete", "pods", ""))),
+    "evict": Fault("pod evicted, as by a drain", evict, 1, 1, 1, rights=(EXECUTE, ("create", "pods/eviction", ""))),
+    "rollout": Fault("rollout restarted", roll_out, 1, 1, 1, rights=(EXECUTE, ("patch", "statefulsets", "apps"))),
     # The pod that takes its place may be there before the lock ends, and then goes on as the primary.
-    "force-delete": Fault("pod deleted by force", force_delete, 3, 5, moves=False, lasts_s=5),
-    "kill": Fault("PostgreSQL and Patroni killed", kill, 3, 5),
-    "kill-postgres": Fault("PostgreSQL alone killed", kill_postgres, 3, 5),
-    "freeze": Fault("all processes frozen", freeze, 25, 25, undo=thaw),
-    "cut-api": Fault("cut from the API server", cut_from_api, undo=connect, impossible=not_on_the_node),
-    "cut-replica": Fault(
-        "cut from its replicas", cut_from_replicas, moves=False, lasts_s=20, undo=connect, impossible=not_on_the_node
+    "force-delete": Fault(
+        "pod deleted by force",
+        force_delete, 3, 5, 2, moves=False, lasts_s=5, rights=(EXECUTE, ("delete", "pods", "")),
     ),
-}
+    "kill": Fault("PostgreSQL and Patroni killed", kill, 3, 5, 2),
+    "kill-postgres": Fault("PostgreSQL alone killed", kill_postgres, 3, 5, 2),
+    "freeze": Fault("all processes frozen", freeze, 25, 25, 2, undo=thaw),
+    "hang": Fault("PostgreSQL alone frozen", hang, 25, 25, 2, undo=thaw),
+    "disk-full": Fault("disk of the primary full", fill, 5, 10, 2, undo=empty, impossible=shares_the_disk),
+    "cut-api": Fault(
+        "cut from the API server", cut_from_api, undo=connect, impossible=node.is_elsewhere
+    ),
+    "cut-replica": Fault(
+        "cut from its replicas",
+        cut_from_replicas, moves=False, lasts_s=20, undo=connect, impossible=node.is_elsewhere,
+    ),
+    "api-down": Fault(
+        "API server away for 60 s",
+        stop_api, 1, 1, 1, moves=False, lasts_s=API_S, undo=start_api, impossible=node.has_no_api_server,
+    ),
+    "api-slow": Fault(
+        "API server late and wrong",
+        slow_down_api, 1, 1, 1, moves=False, lasts_s=API_S, undo=speed_up_api, impossible=node.has_no_authority,
+    ),
+}  # fmt: skip

@@ -1,0 +1,120 @@
+"""The drill without a cluster: what it counts, and what it says."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from stack.drill import report
+from stack.drill.client import Attempt, longest_gap
+from stack.drill.faults import FAULTS, Fault
+from stack.drill.report import Outcome, Requests, Round
+
+PLAYBOOK = Path(__file__).parents[2] / "playbooks/drill.yml"
+
+
+def attempts(*times: float, failed: tuple[float, ...] = ()) -> list[Attempt]:
+    found = [Attempt(time, 200, succeeded=True) for time in times]
+    return sorted(found + [Attempt(time, 503, succeeded=False) for time in failed], key=lambda each: each.ended)
+
+
+@pytest.mark.parametrize(
+    ("found", "seconds"),
+    [
+        (attempts(), 0),
+        (attempts(1), 0),
+        # The last success before the fault counts, an earlier gap does not.
+        (attempts(1, 9, 12, 13), 3),
+        (attempts(9, 12, 18, failed=(13, 14)), 6),
+        (attempts(11, 11.5), 0.5),
+    ],
+)
+def test_the_longest_time_without_a_success(found: list[Attempt], seconds: float) -> None:
+    assert longest_gap(found, since=10) == seconds
+
+
+def test_requests_are_counted() -> None:
+    found = [
+        Attempt(1, 200, succeeded=True),
+        Attempt(2, 200, True, age=3),
+        Attempt(3, 200, True, age=1),
+        Attempt(4, 0, False),
+    ]
+    counted = Requests.of(found)
+    assert counted == Requests(sent=4, failed=1, by_replica=2, oldest_s=3)
+    assert counted + Requests(1, 1, 1, 9) == Requests(5, 2, 3, 9)
+    assert Requests.of([]) == Requests()
+
+
+def played(seconds: float, reads_seconds: float = 0.1, found: int = 10) -> Round:
+    return Round(
+        acknowledged=10,
+        found=found,
+        duplicated=0,
+        seconds=seconds,
+        reads_seconds=reads_seconds,
+        writes=Requests(12, 2),
+        reads=Requests(9, 0, 4, 2),
+        statuses={"201": 10, "503": 2},
+    )
+
+
+@pytest.mark.parametrize(
+    ("rounds", "reached"),
+    [
+        ([played(0.9), played(1.0)], True),
+        ([played(0.2), played(1.1)], False),
+        ([played(0.2, reads_seconds=1.1)], False),
+        ([played(0.2, found=9)], False),
+        ([], True),
+    ],
+)
+def test_a_promise_is_kept_by_each_round_for_writes_and_for_reads(rounds: list[Round], reached: bool) -> None:
+    assert FAULTS["switchover"].worst_s == FAULTS["switchover"].reads_s == 1
+    assert Outcome("switchover", rounds).is_reached is reached
+
+
+def test_a_line_shows_what_was_seen_beside_what_is_promised() -> None:
+    found = report.line(Outcome("switchover", [played(0.5), played(2.0, 0.25)]))
+    words = " ".join(found.split())
+    assert words.endswith("20 0 0 4 of 24 0 of 18 8 1.25 (1) 2.00 (1) 0.25 (1) MISSED")
+    assert len(report.HEADER) <= len(found)
+    assert "not possible here: no root" in report.line(Outcome("cut-api", impossible="no root"))
+
+
+def test_outcomes_are_read_as_they_were_saved(tmp_path: Path) -> None:
+    outcomes = [Outcome("switchover", [played(0.5)]), Outcome("cut-api", impossible="no root")]
+    report.save(outcomes, tmp_path)
+    assert report.load(tmp_path / "drill.json") == outcomes
+
+
+class Account:
+    """An account with some rights, which notes what it is asked to do."""
+
+    def __init__(self, *rights: tuple[str, str, str]) -> None:
+        self.rights = rights
+
+    def may(self, *right: str) -> bool:
+        return right in self.rights
+
+
+def test_a_fault_that_the_account_has_no_right_to_is_left_out_with_the_reason() -> None:
+    def unasked(_: Any) -> str:
+        raise AssertionError("nothing else is asked without the right")
+
+    fault = Fault(
+        "x", lambda *_: None, rights=(("create", "pods/exec", ""), ("delete", "pods", "")), impossible=unasked
+    )
+    account: Any = Account(("create", "pods/exec", ""))
+    assert fault.reason_against(account) == "the account may not delete pods"
+    account = Account(*fault.rights)
+    with pytest.raises(AssertionError):
+        fault.reason_against(account)
+
+
+def test_the_playbook_knows_all_faults() -> None:
+    (play,) = yaml.safe_load(PLAYBOOK.read_text())
+    assert play["vars"]["__drill_faults"] == list(FAULTS)
