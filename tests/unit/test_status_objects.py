@@ -132,6 +132,28 @@ def test_an_autoscaler(conditions: Any, limited: bool, blind: str | None) -> Non
     assert (found["limited"], found["blind"]) == (limited, blind)
 
 
+def test_a_disruption_budget() -> None:
+    status = {"expectedPods": 2, "currentHealthy": 1, "desiredHealthy": 1, "disruptionsAllowed": 0}
+    found = objects.budget({"metadata": {"name": "db"}, "status": status})
+    assert found == {"name": "db", "pods": 2, "ready": 1, "may_move": 0}
+    assert objects.budget({"metadata": {"name": "db"}})["pods"] == 0
+
+
+DF = "Filesystem 1024-blocks Used Available Capacity Mounted on"
+
+
+def test_how_full_a_file_system_is() -> None:
+    assert objects.filesystem(f"{DF}\n/dev/a 100 20 70 23% /data\n") == (102400, 20480, 71680)
+
+
+@pytest.mark.parametrize(
+    "output", ["", DF, f"{DF}\n", f"{DF}\n/dev/a", f"{DF}\n/dev/a 100 20", f"{DF}\n/dev/a - - - - /data"]
+)
+def test_an_answer_of_df_that_is_cut_short_is_none(output: str) -> None:
+    with pytest.raises(OSError, match="df has not answered"):
+        objects.filesystem(output)
+
+
 def test_a_node() -> None:
     conditions = [{"type": "Ready", "status": "Unknown"}, {"type": "DiskPressure", "status": "True"}]
     found = {"metadata": meta("one"), "spec": {"unschedulable": True}, "status": {"conditions": conditions}}

@@ -38,7 +38,7 @@ def workload(name: str, count: int) -> dict[str, Any]:
 def pod(name: str, **values: Any) -> dict[str, Any]:
     return {
         "name": name, "app": name.rpartition("-")[0], "created": "2026-03-01T08:00:00Z", "phase": "Running",
-        "leaving": False, "leaving_since": None, "job": None, "node": "one", "ready": True, "reason": "",
+        "leaving": False, "leaving_since": None, "job": None, "node": "one", "bound": False, "ready": True, "reason": "",
         "looping": False, "restarts": 0, "last_restart": None, "last_restart_reason": None, **values,
     }  # fmt: skip
 
@@ -86,6 +86,7 @@ def state() -> dict[str, Any]:
         "cronjobs": [{"name": "postgres-backup-full", "suspended": False}],
         "autoscalers": [],
         "nodes": [{"name": "one", "ready": True, "cordoned": False, "pressure": []}],
+        "budgets": [{"name": "postgres", "pods": 2, "ready": 2, "may_move": 1}],
         "missing": [],
         "services_without_pods": [],
         "database": {
@@ -180,7 +181,7 @@ URGENT = [
     (put("workloads", 0, ready=1), "deployment/flask-app: 1 of 2 pods are ready"),
     (put(services_without_pods=["postgres"]), "service postgres leads to none of the pods that are ready"),
     (put(missing=[{"kind": "Secret", "name": "flask-app-db", "by": "deployment/flask-app"}]), "Secret flask-app-db is missing: no new pod of deployment/flask-app starts without it"),
-    (put("nodes", 0, ready=False), "node one is not ready"),
+    (put("nodes", 0, ready=False), "node one is not ready, and so are its pods: flask-app-0, flask-app-1, pgadmin-0, postgres-0, postgres-1"),
     (put("nodes", 0, pressure=["DiskPressure"]), "node one has DiskPressure: its pods may be ended"),
     (add("pods", pod("left-1", phase="Failed", ready=False, reason="Evicted")), "pod left-1 has failed: Evicted"),
     (put("cronjobs", 0, suspended=True), "cronjob postgres-backup-full is suspended: it starts nothing"),
@@ -225,6 +226,7 @@ NOTICES = [
     (lambda state: (state["workloads"].pop(1), state["volumes"].pop(1)), "deployment/pgadmin was not deployed"),
     (put("workloads", 0, updated=1), "deployment/flask-app is being rolled out"),
     (put("workloads", 0, paused=True), "deployment/flask-app is paused: no change is rolled out"),
+    (put("budgets", 0, ready=1, may_move=0), "1 of 2 pods of postgres are ready, and none of these may be moved: a drain of their nodes waits until the others are back"),
     (put("nodes", 0, cordoned=True), "node one is cordoned: no pod starts on it"),
     (add("nodes", {"name": "unused", "ready": False, "cordoned": False, "pressure": []}), "node unused is not ready"),
     (put("pods", 0, last_restart=MINUTES_AGO, last_restart_reason="OOMKilled"), "pod flask-app-0 restarted 30 min ago (OOMKilled)"),
@@ -386,3 +388,24 @@ def test_nothing_to_judge(state: dict[str, Any], what: str) -> None:
     found = judge({"namespace": "shop", "context": "minikube", **state})
     assert found["problems"] == [{"what": what, "command": "make deploy", "urgent": True}]
     assert found["verdict"] == "wrong"
+
+
+def test_a_lost_node_is_given_up_by_the_command_that_is_printed(state: dict[str, Any]) -> None:
+    state["nodes"] = [
+        {"name": name, "ready": name == "one", "cordoned": False, "pressure": []} for name in ("one", "two")
+    ]
+    for found in state["pods"]:
+        if found["name"] == "postgres-1":
+            found |= {"node": "two", "bound": True, "leaving": True, "leaving_since": NOW}
+        if found["name"] == "flask-app-1":
+            found |= {"node": "two"}
+    document = judged({**state}, LIMITS, "make deploy INVENTORY=inventory/existing", WANTED)
+    lines = [(found["what"], found["command"], found["urgent"]) for found in document["problems"]]
+    assert lines == [
+        ("node two is not ready, and so are its pods: flask-app-1, postgres-1", "kubectl describe node two", True),
+        (
+            "no other node takes over from two: postgres-1; if it is lost for good",
+            "make replace-node NODE=two INVENTORY=inventory/existing",
+            False,
+        ),
+    ]

@@ -65,6 +65,8 @@ def pod_state(found: dict[str, Any]) -> dict[str, Any]:
         "leaving_since": found["metadata"].get("deletionTimestamp"),
         "job": next((owner["name"] for owner in owners if owner["kind"] == "Job"), None),
         "node": found.get("spec", {}).get("nodeName"),
+        # What a StatefulSet owns is not made anew elsewhere as long as the node may come back.
+        "bound": any(owner["kind"] == "StatefulSet" for owner in owners),
         "ready": any(
             condition["type"] == "Ready" and condition["status"] == "True" for condition in status.get("conditions", [])
         ),
@@ -175,6 +177,31 @@ def node(found: Object) -> dict[str, Any]:
         "cordoned": bool(found["spec"].get("unschedulable")),
         "pressure": [pressure for pressure in pressures if has_condition(found, pressure)],
     }
+
+
+def budget(found: Object) -> dict[str, Any]:
+    """What counts of a PodDisruptionBudget: how many of its pods are ready, and how many may be moved now."""
+    status = found.get("status", {})
+    return {
+        "name": found["metadata"]["name"],
+        "pods": status.get("expectedPods", 0),
+        "ready": status.get("currentHealthy", 0),
+        "may_move": status.get("disruptionsAllowed", 0),
+    }
+
+
+def filesystem(output: str) -> tuple[int, int, int]:
+    """The size, what is used and what is free, in bytes, by the output of ``df -Pk``.
+
+    Raises:
+        OSError: The output is cut short, as by a node that is lost meanwhile.
+    """
+    lines = output.splitlines()
+    words = lines[1].split() if len(lines) > 1 else []
+    if len(words) < 4 or not all(word.isdecimal() for word in words[1:4]):
+        raise OSError("df has not answered")
+    size, used, free = (int(word) * 1024 for word in words[1:4])
+    return size, used, free
 
 
 def needs(pod: Object) -> set[tuple[str, str]]:

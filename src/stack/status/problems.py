@@ -43,9 +43,9 @@ class Judge:
         if not self.state["workloads"]:
             return [problem(f"there is no stack in namespace {self.state['namespace']}", self.deploy)]
         parts = (
-            self.front_door, self.workloads, self.missing, self.nodes, self.pods, self.jobs, self.autoscalers,
-            self.database, self.connections, self.collations, self.requests, self.volumes, self.certificates,
-            self.backups, self.alerts, self.clock, self.unread,
+            self.front_door, self.nodes, self.workloads, self.missing, self.pods, self.budgets, self.jobs,
+            self.autoscalers, self.database, self.connections, self.collations, self.requests, self.volumes,
+            self.certificates, self.backups, self.alerts, self.clock, self.unread,
         )  # fmt: skip
         return sorted((found for part in parts for found in part()), key=lambda found: not found["urgent"])
 
@@ -134,11 +134,17 @@ class Judge:
             yield problem(what, self.deploy)
 
     def nodes(self) -> Iterator[dict[str, Any]]:
-        used = {pod["node"] for pod in self.state["pods"]}
+        """Lost nodes, each with what ran there and does not come up elsewhere."""
         for node in self.state["nodes"]:
             look = f"kubectl describe node {node['name']}"
-            if not node["ready"] and node["name"] in used:
-                yield problem(f"node {node['name']} is not ready", look)
+            there = [pod for pod in self.state["pods"] if pod["node"] == node["name"] and pod["phase"] == "Running"]
+            if not node["ready"] and there:
+                names = ", ".join(pod["name"] for pod in there)
+                yield problem(f"node {node['name']} is not ready, and so are its pods: {names}", look)
+                if bound := [pod["name"] for pod in there if pod["bound"]]:
+                    what = f"no other node takes over from {node['name']}: {', '.join(bound)}; if it is lost for good"
+                    again = self.deploy.replace("make deploy", f"make replace-node NODE={node['name']}", 1)
+                    yield notice(what, again)
             elif not node["ready"]:
                 yield notice(f"node {node['name']} is not ready", look)
             for pressure in node["pressure"]:
@@ -146,6 +152,16 @@ class Judge:
             if node["cordoned"]:
                 what = f"node {node['name']} is cordoned: no pod starts on it"
                 yield notice(what, f"kubectl uncordon {node['name']}")
+
+    def budgets(self) -> Iterator[dict[str, Any]]:
+        """What holds a drain up."""
+        for found in self.state["budgets"]:
+            if found["pods"] and not found["may_move"] and found["ready"] < found["pods"]:
+                what = (
+                    f"{found['ready']} of {found['pods']} pods of {found['name']} are ready, and none of these may be"
+                    " moved: a drain of their nodes waits until the others are back"
+                )
+                yield notice(what, f"{self.kubectl} describe poddisruptionbudget {found['name']}")
 
     def jobs(self) -> Iterator[dict[str, Any]]:
         for found in self.state["cronjobs"]:

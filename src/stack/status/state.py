@@ -15,9 +15,11 @@ from stack.cluster import READ_ERRORS, Cluster, reason
 from stack.status import front_door
 from stack.status.objects import (
     autoscaler,
+    budget,
     certificates,
     count_requests,
     cronjob,
+    filesystem,
     job,
     missing,
     node,
@@ -25,12 +27,14 @@ from stack.status.objects import (
     without_pods,
     workload,
 )
-from stack.status.parts import side_by_side
+from stack.status.parts import Waiting, side_by_side
 
 # The time between the two readings of the service's counters, at the least.
 SAMPLE_S = 1.0
 # A pod that does not answer for so long is given up, so that another one of its kind can still be asked.
 POD_S = 2.0
+# Seconds for what users meet where a node is lost, by which they may be led.
+LOST_S = 3.0
 METRICS_PORT = 9464
 PATRONI_PORT = 8008
 PROMETHEUS_PORT = 9090
@@ -103,6 +107,8 @@ class Reader:
         self.unread: dict[str, str] = {}
         self.pods: list[dict[str, Any]] = []
         self.specs: dict[str, dict[str, Any]] = {}
+        self.lost: set[str] = set()
+        self.leader = ""
 
     def read(self) -> dict[str, Any]:
         """The state as a document.
@@ -124,18 +130,21 @@ class Reader:
             "certificates": lambda: get("api/v1", "secrets", "?fieldSelector=type%3Dkubernetes.io/tls"),
             "secrets": lambda: self._names("secrets"),
             "configmaps": lambda: self._names("configmaps"),
-            "front door": lambda: front_door.look(self.cluster, self.door, list(front_door.CONCERNS)),
+            "budgets": lambda: get("apis/policy/v1", "poddisruptionbudgets"),
             "services": lambda: get("api/v1", "services"),
             # Not everybody may read these.
             "endpoints": lambda: self._if_allowed(lambda: get("apis/discovery.k8s.io/v1", "endpointslices")),
             "nodes": lambda: self._if_allowed(lambda: json.loads(self.cluster.get("/api/v1/nodes"))["items"]),
         }
-        # The front door has a deadline of its own, the same one, and reads from the cluster before.
-        found, errors = side_by_side(first, READ_ERRORS, front_door.DEADLINE_S + 1)
+        users = Waiting({"front door": lambda: front_door.look(self.cluster, self.door, list(front_door.CONCERNS))})
+        found, errors = side_by_side(first, READ_ERRORS)
         for essential in ("pods", "deployments", "statefulsets"):
             if essential in errors:
                 raise errors[essential]
         self.unread = {name: reason(error) for name, error in errors.items()}
+        nodes = [node(item) for item in found.get("nodes") or []]
+        self.lost = {each["name"] for each in nodes if not each["ready"]}
+        self.leader = found.get("configmaps", {}).get("postgres-leader", {}).get("leader", "")
         ahead = found.get("clock", 0.0)
         # As the cluster has it: what counts is who accepts a certificate there.
         now = datetime.datetime.now(datetime.UTC) - datetime.timedelta(seconds=ahead)
@@ -162,6 +171,9 @@ class Reader:
             if (name := claim["metadata"]["name"]) in mounts:
                 second[f"volume {name}"] = partial(self._fill, *mounts[name])
         later, errors = side_by_side(second, READ_ERRORS)
+        # It has a deadline of its own, the same one, and reads from the cluster before.
+        seen, unseen = users.results(READ_ERRORS, LOST_S if self.lost else front_door.DEADLINE_S + 1)
+        errors |= unseen
         self.unread.update({name: reason(error) for name, error in errors.items() if name not in self.unread})
         database, primary = later.get("database"), later.get("primary")
         if database:
@@ -180,13 +192,14 @@ class Reader:
             "time": now.isoformat(timespec="seconds"),
             "clock_seconds_ahead": round(ahead, 1) if "clock" in found else None,
             "kubernetes": found.get("version"),
-            "front_door": found.get("front door"),
+            "front_door": seen.get("front door"),
             "workloads": [workload(item, name.partition("/")[0], self.pods) for name, item in templates.items()],
             "pods": [{key: pod[key] for key in pod if key != "labels"} for pod in self.pods],
             "jobs": [job(item) for item in found.get("jobs", [])],
             "cronjobs": [cronjob(item) for item in found.get("cronjobs", [])],
             "autoscalers": [autoscaler(item) for item in found.get("autoscalers", [])],
-            "nodes": [node(item) for item in found.get("nodes") or []],
+            "nodes": nodes,
+            "budgets": [budget(item) for item in found.get("budgets", [])],
             "missing": list(missing(pods_of, names)),
             "services_without_pods": (
                 without_pods(found["services"], found["endpoints"])
@@ -224,12 +237,13 @@ class Reader:
             raise
 
     def _running(self, label: str, value: str) -> list[str]:
-        """The pods with a label that run, those that are ready first."""
+        """The pods with a label that run on a node that is not lost, those that are ready first."""
         found = [
             pod
             for pod in self.pods
             if pod["labels"].get(label) == value and pod["phase"] == "Running" and not pod["leaving"]
-        ]
+            and pod["node"] not in self.lost
+        ]  # fmt: skip
         return [pod["name"] for pod in sorted(found, key=lambda pod: not pod["ready"])]
 
     def _metrics(self) -> dict[str, str]:
@@ -343,24 +357,28 @@ class Reader:
             if alert["state"] == "firing"
         ]
 
+    def _leader(self) -> str | None:
+        """The pod of the primary, by Patroni's own record: a pod that nobody can reach keeps its label."""
+        return self.leader if self.leader in self._running("app", "postgres") else None
+
     def _primary(self) -> dict[str, Any] | None:
         """What only the primary knows, which has a connection left for the superuser when all others are in use."""
-        if not (primaries := self._running("role", "primary")):
+        if (primary := self._leader()) is None:
             return None
-        answer = self.cluster.run(primaries[0], "postgres", "sh", "-c", f'exec {PSQL} -d postgres -c "$0"', PRIMARY)
+        answer = self.cluster.run(primary, "postgres", "sh", "-c", f'exec {PSQL} -d postgres -c "$0"', PRIMARY)
         found: dict[str, Any] = json.loads(answer)
         return found
 
     def _collations(self) -> list[dict[str, Any]] | None:
         """The versions of each database's collations."""
-        if not (primaries := self._running("role", "primary")):
+        if (primary := self._leader()) is None:
             return None
-        answer = self.cluster.run(primaries[0], "postgres", "sh", "-c", EACH_DATABASE, COLLATIONS)
+        answer = self.cluster.run(primary, "postgres", "sh", "-c", EACH_DATABASE, COLLATIONS)
         return [json.loads(line) for line in answer.splitlines()]
 
     def _connects(self, app: str, script: str) -> str | None:
         """Why a pod's own login gets no new connection to the database, empty for nothing; None where no pod tells."""
-        ready = [pod["name"] for pod in self.pods if pod["app"] == app and pod["ready"] and not pod["leaving"]]
+        ready = [pod["name"] for pod in self.pods if pod["name"] in self._running("app", app) and pod["ready"]]
         if not ready:
             return None
         container = self.specs[ready[0]]["containers"][0]["name"]
@@ -384,7 +402,7 @@ class Reader:
             }
             for container in spec["containers"]:
                 for mount in container.get("volumeMounts", []):
-                    if mount["name"] in claims and pod["phase"] == "Running":
+                    if mount["name"] in claims and pod["phase"] == "Running" and pod["node"] not in self.lost:
                         place = (pod["name"], container["name"], mount["mountPath"])
                         mounts[claims[mount["name"]]] = place
         return mounts
@@ -408,6 +426,5 @@ class Reader:
 
     def _fill(self, pod: str, container: str, path: str) -> dict[str, Any]:
         """How full the file system of a volume is; what a folder of the node's disk has is that disk's."""
-        size, used, free = (int(word) * 1024 for word in self.cluster.run(pod, container, "df", "-Pk", path)
-                            .splitlines()[-1].split()[1:4])  # fmt: skip
+        size, used, free = filesystem(self.cluster.run(pod, container, "df", "-Pk", path))
         return {"filesystem_bytes": size, "used_bytes": used, "fill": round(used / (used + free), 3)}
