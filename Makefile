@@ -18,7 +18,8 @@ override ARGS := $(value ARGS)
 override WHAT := $(or $(value WHAT),all)
 override INVENTORY := $(or $(value INVENTORY),inventory/minikube)
 override NODES := $(or $(value NODES),1)
-export ARGS WHAT INVENTORY NODES
+override NODE := $(value NODE)
+export ARGS WHAT INVENTORY NODES NODE
 # Runs a command with ARGS added to its arguments.
 RUN := python3 -m stack.run
 PLAYBOOK := $(RUN) ansible-playbook -i "$$INVENTORY"
@@ -39,7 +40,7 @@ endif
 unexport PYTHONDONTWRITEBYTECODE
 export ANSIBLE_FORCE_COLOR ?= $(if $(MAKE_TERMOUT),1,0)
 
-.PHONY: help deploy destroy status logs psql report backup restore rotate drill sbom test lint test-unit test-policy test-app test-roles test-e2e test-issuer test-docker-driver test-docker-driver-short docker-minikube docker-minikube-down fuzz bench bench-docker-driver dashboards docs
+.PHONY: help deploy destroy status logs psql report backup restore rotate replace-node drill sbom test lint test-unit test-policy test-app test-roles test-e2e test-issuer test-docker-driver test-docker-driver-short docker-minikube docker-minikube-down fuzz bench bench-docker-driver dashboards docs
 help: ## List these commands
 	@echo "Usage: make COMMAND [INVENTORY=inventory/minikube] [ARGS='-e setting=value']"
 	@awk -F':.*## ' '/^##@ / {printf "\n%s\n", substr($$0, 5)} \
@@ -130,7 +131,10 @@ restore: $(VENV)/deploy.stamp ## Restore a backup (ARGS='-e restore_time=2026-03
 rotate: $(VENV)/deploy.stamp ## Replace secrets while the stack serves (WHAT=database, pgadmin, token, certificates, ca or all)
 	@$(PLAYBOOK) playbooks/rotate.yml -e "rotate=$$WHAT"
 
-drill: $(VENV)/deploy.stamp ## Take the primary down in every way while clients write, and count lost rows
+replace-node: $(VENV)/deploy.stamp ## Give up a node that is lost for good (NODE=name): its pods are made anew elsewhere
+	@$(PLAYBOOK) playbooks/replace_node.yml -e "replace_node=$$NODE"
+
+drill: $(VENV)/deploy.stamp ## Take the primary down in every way, and count lost rows and failed requests
 	@$(PLAYBOOK) playbooks/drill.yml
 
 sbom: $(VENV)/dev.stamp ## Write a bill of materials for each running image
