@@ -19,13 +19,26 @@ from typing import Any
 
 from conftest import ROOT, Run
 
+from stack.builder import BuildError
 from stack.docker_minikube import shell
+from stack.docker_minikube.nodes import archives
 from stack.docker_minikube.shell import CLUSTER, PROFILE
 
 NAMESPACE = "flask-postgres"
 USER = "flask-postgres-stack"
 # What pip and uv need to reach their index from here.
 INDEX = re.compile(r"(?i)(pip|uv)_|ssl_cert|.*(_ca_bundle|_proxy)$")
+
+
+def unavailable() -> str:
+    """Why this machine cannot have the cluster; empty where it can."""
+    if os.geteuid() != 0:
+        return "its engine takes root"
+    try:
+        archives()
+    except BuildError as error:
+        return str(error)
+    return ""
 
 
 def cluster(*arguments: str) -> None:

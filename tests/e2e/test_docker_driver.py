@@ -5,18 +5,17 @@ The tests marked `short` are a quick part of it; where they run alone, the stack
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 
 import pytest
 from browser import PgAdmin, open_page
 from conftest import Run, until
-from docker_driver import NAMESPACE, USER, Machine, cluster, plain_user
+from docker_driver import NAMESPACE, USER, Machine, cluster, plain_user, unavailable
 from playwright.sync_api import expect
 
 from stack.docker_minikube.shell import PROFILE
 
-pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="its engine takes root")
+pytestmark = pytest.mark.skipif(bool(unavailable()), reason=unavailable())
 
 SMALL = {"postgres_instances": 1, "postgres_backup_enabled": False, "monitoring_enabled": False}
 

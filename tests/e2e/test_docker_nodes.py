@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 from conftest import ROOT, Run, until
-from docker_driver import NAMESPACE, Machine, cluster
+from docker_driver import NAMESPACE, Machine, cluster, unavailable
 
-pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="its engine takes root")
+pytestmark = pytest.mark.skipif(bool(unavailable()), reason=unavailable())
 
 NODES = max(2, int(os.environ.get("NODES") or 2))
 
@@ -36,6 +36,10 @@ def deployed(machine: Machine) -> Run:
 def objects(machine: Machine, *arguments: str) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = json.loads(machine.kubectl("get", *arguments, "-o", "json"))["items"]
     return found
+
+
+def is_ready(node: dict[str, Any]) -> bool:
+    return any(each["type"] == "Ready" and each["status"] == "True" for each in node["status"]["conditions"])
 
 
 @pytest.fixture(scope="module")
@@ -124,12 +128,14 @@ def test_a_second_run_changes_nothing(deployed: Run, machine: Machine) -> None:
     assert machine.make("deploy").succeeded().changed == 0
 
 
-def test_a_run_brings_the_nodes_up_again(deployed: Run, machine: Machine, nodes: dict[str, str]) -> None:
+@pytest.mark.parametrize("first", [1, 0], ids=["workers", "all"])
+def test_a_run_brings_nodes_up_again(deployed: Run, machine: Machine, nodes: dict[str, str], first: int) -> None:
     """With the volumes that they had, and no others in their place."""
     del deployed
     machine.write("kept")
-    machine.call("docker", "kill", *nodes)
+    machine.call("docker", "kill", *list(nodes)[first:])
     machine.make("deploy").succeeded()
     assert machine.rows() == {"kept"}
+    assert {node["metadata"]["name"] for node in objects(machine, "nodes") if is_ready(node)} == set(nodes)
     (found,) = objects(machine, "storageclasses")
     assert found["provisioner"] == "rancher.io/local-path"

@@ -21,7 +21,7 @@ MACHINE: dict[str, Any] = {
     "cpus": 8, "memory_mb": 16000, "disk_gb": 100, "root": False, "driver": "", "drivers": [], "docker": ENGINE,
     "versions": VERSIONS, "taken_ports": [], "force": False,
 }  # fmt: skip
-NEW = {"exists": False, "driver": None, "cpus": None, "memory_mb": None, "cni": None, "addons": []}
+NEW: dict[str, Any] = {"exists": False, "driver": None, "cpus": None, "memory_mb": None, "cni": None, "addons": []}
 OLD = {"exists": True, "driver": "docker", "cpus": 2, "memory_mb": 3072, "cni": "calico", "addons": []}
 
 
