@@ -198,7 +198,8 @@ def figures(samples: list[Sample]) -> str:
 def fill(server: Server, count: int) -> None:
     """Make the table hold so many rows."""
     server.execute("TRUNCATE data")
-    server.execute(f"INSERT INTO data (name) SELECT 'Record number ' || n FROM generate_series(1, {count}) AS n")
+    names = f"SELECT 'Record number ' || n FROM generate_series(1, {count}) AS n"
+    server.execute(f"INSERT INTO data (name) {names}")
     server.execute("VACUUM ANALYZE data")
 
 
