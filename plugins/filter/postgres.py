@@ -36,7 +36,6 @@ FUNCTIONS = {
     "former_logins": "logins.former",
     "found_claim": "instances.claim",
     "found_logins": "logins.found",
-    "is_outside_cluster": "backups.is_outside_cluster",
     "instance_spread": "instances.spread",
     "last_may_leave": "instances.last_may_leave",
     "login_note": "passwords.login_note",

@@ -69,7 +69,8 @@ def test_secret_values_are_not_repeated(refusals: dict[str, list[str]]) -> None:
 
 
 def test_as_typed(site: Callable[..., Run]) -> None:
-    """The way a person meets it."""
-    run = site("-e", "flask_app_replicas=0")
+    """The way a person meets it: what is wrong with all roles, in one run."""
+    run = site("-e", "flask_app_replicas=0", "-e", "postgres_instances=0", "-e", "postgres_backup_retention=0")
     assert run.code == 2
-    assert "flask_app_replicas is 0" in run.output
+    for name in ("flask_app_replicas", "postgres_instances", "postgres_backup_retention"):
+        assert run.output.count(f"{name} is 0") == 1

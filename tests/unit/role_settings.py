@@ -22,9 +22,15 @@ STACK = {
 }
 
 
+def written(role: str) -> dict[str, Any]:
+    """What ``defaults/main.yml`` has, as it is written."""
+    found: dict[str, Any] = yaml.safe_load((specs.ROLES / role / "defaults" / "main.yml").read_text())
+    return found
+
+
 def defaults(role: str) -> dict[str, Any]:
     """What ``defaults/main.yml`` has, with the stack's settings in; what is computed otherwise is left out."""
-    found = yaml.safe_load((specs.ROLES / role / "defaults" / "main.yml").read_text())
+    found = written(role)
     given: dict[str, Any] = {}
     for name, value in found.items():
         text = value.removeprefix("{{ ").removesuffix(" }}") if isinstance(value, str) else ""

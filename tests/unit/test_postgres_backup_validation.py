@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+import http.server
+import socket
+import ssl
+import threading
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
+from issued import issued
 from role_settings import defaults
 
 from stack.validation import Problem, lines, postgres_backup, postgres_pooler
@@ -159,3 +166,48 @@ def test_a_pooler_that_works_is_taken() -> None:
 )
 def test_a_pooler_that_cannot_work_is_refused_by_name(name: str, changes: dict[str, Any]) -> None:
     assert pooler(**changes) == [name]
+
+
+@pytest.fixture
+def answering(tmp_path: Path) -> Iterator[int]:
+    """The port of a server on this machine that refuses every request, as a bucket does without a key."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(issued("s3.example.com").save(tmp_path))
+
+    class Refuses(http.server.BaseHTTPRequestHandler):
+        def do_HEAD(self) -> None:
+            self.send_error(403)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with http.server.HTTPServer(("127.0.0.1", 0), Refuses) as server:
+        server.socket = context.wrap_socket(server.socket, server_side=True)
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+        yield server.server_port
+        server.shutdown()
+
+
+def test_an_endpoint_that_answers_anything_is_taken(answering: int) -> None:
+    settings = {**BACKUP, **BUCKET, "postgres_backup_s3_endpoint": f"127.0.0.1:{answering}"}
+    assert postgres_backup.unreachable(settings) == []
+
+
+def test_an_endpoint_that_does_not_answer_is_named() -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        endpoint = f"127.0.0.1:{free.getsockname()[1]}"
+        (problem,) = postgres_backup.unreachable({**BACKUP, **BUCKET, "postgres_backup_s3_endpoint": endpoint})
+    assert str(problem).startswith(f"postgres_backup_s3_endpoint is {endpoint}: it does not answer: ")
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {**BUCKET, "postgres_backup_enabled": False, "postgres_backup_s3_endpoint": "127.0.0.1:1"},
+        {**BUCKET, "postgres_backup_s3_endpoint": "bucket.storage.svc:9000"},
+    ],
+)
+def test_an_endpoint_of_the_cluster_is_not_asked(changes: dict[str, Any]) -> None:
+    assert postgres_backup.unreachable({**BACKUP, **changes}) == []

@@ -2,8 +2,9 @@
 
 ``stack.validation.ROLE.problems(settings)`` is one pure function for each role: it takes the settings of
 ``roles/ROLE/meta/argument_specs.yml`` by name, converted to their types, and returns every problem at once;
-``running_problems`` of some compares them with what runs. In a role's module, ``ALSO`` has the names that its functions
-read beside the role's own, and ``ALIASES`` the settings that people set in place of the role's.
+``running_problems`` of some compares them with what runs, and ``unreachable`` of one asks what settings without a
+problem name. In a role's module, ``ALSO`` has the names that its functions read beside the role's own, and ``ALIASES``
+the settings that people set in place of the role's.
 """
 
 from __future__ import annotations

@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from http.client import HTTPException
 from typing import Any
+from urllib.error import HTTPError
 
+from ansible.module_utils.urls import open_url
+
+from stack.postgres.backups import is_outside_cluster
 from stack.postgres.schedule import MACROS, is_schedule
 from stack.quantity import mebibytes, quantity
 from stack.validation import Problem, Settings, dns, kubernetes
@@ -24,6 +29,8 @@ QUEUE_MIN_MIB = 32
 PASSPHRASE = re.compile(r"([!-~]{16,256})?")
 ENDPOINT = re.compile(r"[A-Za-z0-9]([-A-Za-z0-9.]*[A-Za-z0-9])?(:[0-9]{1,5})?")
 BUCKET_PATH = re.compile(r"(/[-A-Za-z0-9_.]+)+")
+# Seconds that the bucket's endpoint may take for an answer.
+ENDPOINT_S = 10
 BUCKET = tuple(f"postgres_backup_s3_{part}" for part in ("endpoint", "bucket", "region", "key", "key_secret"))
 
 
@@ -89,6 +96,27 @@ def bucket(settings: Settings) -> Iterator[Problem]:
     yield from check(settings, BUCKET_RULES)
     if complaint := optional(authority)(settings["postgres_backup_s3_ca"]):
         yield Problem("postgres_backup_s3_ca", complaint, settings["postgres_backup_s3_ca"][:40])
+
+
+def unreachable(settings: Settings) -> list[Problem]:
+    """Whether the bucket's endpoint answers this machine, where it has a name that this machine can look up.
+
+    Any answer will do: whether the key is valid is for pgBackRest to find out. An endpoint that only the cluster
+    reaches is tried by the first backup.
+    """
+    endpoint = settings["postgres_backup_s3_endpoint"]
+    is_s3 = settings["postgres_backup_enabled"] and settings["postgres_backup_repository"] == "s3"
+    if not is_s3 or not is_outside_cluster(endpoint):
+        return []
+    url = f"https://{endpoint}/"
+    try:
+        open_url(url, method="HEAD", validate_certs=False, follow_redirects="none", timeout=ENDPOINT_S).close()
+    except HTTPError:
+        return []
+    except (OSError, HTTPException, ValueError) as error:
+        reason = getattr(error, "reason", error)
+        return [Problem("postgres_backup_s3_endpoint", f"it does not answer: {reason}", endpoint)]
+    return []
 
 
 def running_problems(settings: Settings) -> list[Problem]:

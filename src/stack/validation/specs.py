@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import functools
+import re
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,8 @@ Options = dict[str, Option]
 ROLES = Path(__file__).parents[3] / "roles"
 # The parser in C, where there is one: this is read in the process of a task.
 LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+# A setting that is another one, with or without what a play without that one takes.
+REFERENCE = re.compile(r"\{\{\s*(\w+)\s*(?:\|\s*default\(.*\)\s*)?\}\}", re.DOTALL)
 # What the types of settings are called, as the rest of a sentence.
 TYPES = {
     "bool": "true or false",
@@ -58,6 +62,34 @@ def type_problem(name: str, option: Option, value: Any) -> Problem | None:
         return None
     wanted = ", ".join(map(str, option.get("choices", [])))
     return Problem(name, f"it takes {wanted or TYPES[option['type']]}", None if option.get("no_log") else value)
+
+
+def setting(problem: Problem) -> str:
+    """The name of the setting that a problem is about, without the one that people set in its place."""
+    return problem.name.split()[0]
+
+
+def source(name: str, variables: Mapping[str, Any]) -> str:
+    """The setting that another one takes its value from, as in ``{{ postgres_user | default('postgres') }}``."""
+    seen = {name}
+    while match := REFERENCE.fullmatch(str(variables.get(name, "")).strip()):
+        if match[1] in seen:
+            break
+        name = match[1]
+        seen.add(name)
+    return name
+
+
+def unsaid(found: list[Problem], said: Iterable[Problem], variables: Mapping[str, Any]) -> list[Problem]:
+    """What is found of a role that was not said of another one, whose setting it has as well.
+
+    Args:
+        found: The problems of the role.
+        said: Those of the roles before it.
+        variables: The values of all settings, as they are written.
+    """
+    known = {(source(setting(problem), variables), problem.wanted) for problem in said}
+    return [problem for problem in found if (source(setting(problem), variables), problem.wanted) not in known]
 
 
 def converted(name: str, option: Option, value: Any) -> Any:
