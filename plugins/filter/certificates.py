@@ -24,6 +24,7 @@ _value: {type: dict, description: "C(authority_is_good), and C(certificates) wit
 """
 
 FILTERS = (
+    certificates.certificate_readers,
     certificates.certificate_secrets,
     certificates.certificate_states,
     certificates.common_name,

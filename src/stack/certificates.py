@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import hashlib
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
@@ -14,6 +15,9 @@ COMMON_NAME_MAX = 64
 BEGIN = "-----BEGIN CERTIFICATE-----"
 # Times as certificates have them (RFC 5280, 4.1.2.5.2, GeneralizedTime).
 TIME = "%Y%m%d%H%M%SZ"
+# Where the pods of clients have what they trust, and what they show to the database.
+TRUSTED_FILE = "/etc/ssl/stack/ca.crt"
+CLIENT_FILE = "/etc/ssl/client/tls.crt"
 Secret = Mapping[str, str]
 Secrets = Mapping[str, Secret]
 State = dict[str, Any]
@@ -118,6 +122,39 @@ def issued_secrets(
         state["secret"]: {"tls.crt": certificate["certificate"], "tls.key": key["privatekey"]}
         for state, certificate, key in zip(due, signed, keys, strict=True)
     }
+
+
+def certificate_readers(
+    pods: Iterable[Mapping[str, Any]], readers: Mapping[str, Mapping[str, str]], secrets: Secrets, trusted: str
+) -> list[dict[str, Any]]:
+    """For each pod the command that says which certificates it has read, and the hashes that are to be among them.
+
+    Args:
+        pods: Pods that run; those that end are left out.
+        readers: By the label ``app``, nothing for clients, which read their files anew, or ``hashes``, the file in
+            which a server keeps what it has read, and ``secret``, the Secret whose certificate it shows.
+        secrets: The Secrets of the namespace by name.
+        trusted: The certificates of the authorities that are to be trusted.
+    """
+    found = []
+    for pod in pods:
+        if "deletionTimestamp" in pod["metadata"]:
+            continue
+        app = pod["metadata"]["labels"]["app"]
+        shown = readers[app].get("secret") or _client_secret(pod)
+        command = ["cat", readers[app]["hashes"]] if "hashes" in readers[app] else ["sha256sum", TRUSTED_FILE]
+        if shown and "hashes" not in readers[app]:
+            command.append(CLIENT_FILE)
+        texts = [trusted] + ([secrets[shown]["tls.crt"]] if shown else [])
+        hashes = [hashlib.sha256(text.encode()).hexdigest() for text in texts]
+        found.append({"name": pod["metadata"]["name"], "container": app, "command": command, "hashes": hashes})
+    return found
+
+
+def _client_secret(pod: Mapping[str, Any]) -> str:
+    """The Secret with the certificate that a pod shows to the database; empty where it shows none."""
+    volumes = {volume["name"]: volume for volume in pod["spec"]["volumes"]}
+    return str(volumes.get("client-certificate", {}).get("secret", {}).get("secretName", ""))
 
 
 def issuer_problem(found: Mapping[str, Any], kind: str, namespace: str) -> str:

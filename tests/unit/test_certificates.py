@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import hashlib
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,6 +14,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from stack.certificates import (
+    certificate_readers,
     certificate_secrets,
     certificate_states,
     common_name,
@@ -186,3 +188,29 @@ def test_a_certificate_of_cert_manager_counts_of_its_generation_alone() -> None:
     assert not is_issued(found, 3)
     assert not is_issued({}, 1)
     assert not is_issued(issuer(status="False", observedGeneration=2), 2)
+
+
+def reader(app: str, secret: str = "", **metadata: Any) -> dict[str, Any]:
+    volumes: list[dict[str, Any]] = [{"name": "tmp", "emptyDir": {}}]
+    if secret:
+        volumes.append({"name": "client-certificate", "secret": {"secretName": secret}})
+    return {"metadata": {"name": f"{app}-0", "labels": {"app": app}, **metadata}, "spec": {"volumes": volumes}}
+
+
+def test_what_a_pod_has_to_have_read() -> None:
+    readers = {"flask-app": {}, "postgres": {"hashes": "/run/certificates.sha256", "secret": "postgres-tls"}}
+    secrets = {"postgres-tls": {"tls.crt": "server"}, "flask-app-db-tls": {"tls.crt": "client"}}
+    pods = [
+        reader("flask-app"),
+        reader("flask-app", "flask-app-db-tls"),
+        reader("flask-app", deletionTimestamp="2026-03-01T00:00:00Z"),
+        reader("postgres"),
+    ]
+    plain, shows, server = certificate_readers(pods, readers, secrets, "authority")
+    trusted = hashlib.sha256(b"authority").hexdigest()
+    assert (plain["command"], plain["hashes"]) == (["sha256sum", "/etc/ssl/stack/ca.crt"], [trusted])
+    assert shows["command"][1:] == ["/etc/ssl/stack/ca.crt", "/etc/ssl/client/tls.crt"]
+    assert shows["hashes"] == [trusted, hashlib.sha256(b"client").hexdigest()]
+    assert (server["name"], server["container"]) == ("postgres-0", "postgres")
+    assert server["command"] == ["cat", "/run/certificates.sha256"]
+    assert server["hashes"] == [trusted, hashlib.sha256(b"server").hexdigest()]
