@@ -74,7 +74,8 @@ class JobWait:
         self._clock = clock
         self._sleep = sleep
         self._logged_until: dict[str, str] = {}
-        self._last_lines: deque[str] = deque(maxlen=LAST_LINES)
+        # By pod, in the order in which they began to log.
+        self._last_lines: dict[str, deque[str]] = {}
 
     def wait(self, timeout_s: float) -> Outcome:
         """Wait until the Job has ended, cannot start, or takes too long.
@@ -149,14 +150,16 @@ class JobWait:
                     self._logged_until[key] = at
                     self._say(line)
                     if line.strip():
-                        self._last_lines.append(line.strip())
+                        self._last_lines.setdefault(name, deque(maxlen=LAST_LINES)).append(line.strip())
                     has_logged = True
         return has_logged
 
     def _failed(self, why: str, pods: list[Object]) -> Outcome:
+        """The failure with what the last try has to say; those before it have mostly said the same."""
         runs = pods and any("running" in (container.get("state") or {}) for container in containers(pods[-1]))
-        parts = [why, *([] if runs else self._reasons(pods))]
-        parts.append("its log ends with: " + " | ".join(self._last_lines) if self._last_lines else "it logged nothing")
+        parts = [why, *([] if runs else self._reasons(pods[-1:]))]
+        *_, last = [(), *self._last_lines.values()]
+        parts.append("its log ends with: " + " | ".join(last) if last else "it logged nothing")
         return Outcome(False, "; ".join(part.rstrip(".") for part in parts))
 
 

