@@ -33,6 +33,10 @@ labels: {type: dict, description: "The labels of the namespace."}
 objects: {type: dict, description: "Its objects by C(Kind/name), without Secrets and policies."}
 secrets: {type: dict, description: "The decoded values of its Secrets by name; no log has them."}
 policies: {type: list, elements: dict, description: "The stack's network policies."}
+elsewhere:
+  type: list
+  elements: dict
+  description: "What other namespaces publish: C(host), C(path), C(controller) and C(place)."
 """
 
 

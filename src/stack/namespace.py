@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from contextlib import suppress
 from http import HTTPStatus
 from typing import Protocol
 from urllib.parse import quote
@@ -11,11 +12,13 @@ from urllib.parse import quote
 from kubernetes.client.exceptions import ApiException
 
 from stack.objects import Object, by_name, name_of, secret_values
+from stack.validation.routes import published
 
 # Left on a Service that routes lead to, so that a later run without them knows that there are some to remove.
 ROUTES = "flask-postgres-stack/routes"
 # The policies of the stack among those of the namespace.
 POLICIES = "app.kubernetes.io/name=network-policies"
+GATEWAY = "gateway.networking.k8s.io/v1"
 RBAC = "rbac.authorization.k8s.io/v1"
 KINDS = {
     "v1": ("ConfigMap", "PersistentVolumeClaim", "Service", "ServiceAccount"),
@@ -52,12 +55,15 @@ class Namespace:
         objects: Its objects by ``Kind/name``, but for Secrets and policies.
         secrets: The decoded values of its Secrets by name.
         policies: The network policies of the stack.
+        elsewhere: What other namespaces publish, as `stack.validation.routes.published` has it; nothing where the
+            account may not see that.
     """
 
     labels: dict[str, str]
     objects: dict[str, Object]
     secrets: dict[str, dict[str, str]]
     policies: list[Object]
+    elsewhere: list[dict[str, str]]
 
 
 def read(server: Server, *, managed: bool = True, routes: bool = False, cluster_roles: bool = False) -> Namespace:
@@ -88,7 +94,17 @@ def read(server: Server, *, managed: bool = True, routes: bool = False, cluster_
     secrets = {secret["metadata"]["name"]: secret_values(secret) for secret in _items(server, "v1", "Secret")}
     policies = _items(server, "networking.k8s.io/v1", "NetworkPolicy", f"?labelSelector={quote(POLICIES)}")
     labels = (found.get("metadata") or {}).get("labels") or {}
-    return Namespace(labels if managed else {}, objects, secrets, policies)
+    return Namespace(labels if managed else {}, objects, secrets, policies, _elsewhere(server, routes=routes))
+
+
+def _elsewhere(server: Server, *, routes: bool) -> list[dict[str, str]]:
+    """What other namespaces publish by Ingresses, and by HTTPRoutes where there have to be some."""
+    found: list[Object] = []
+    for api_version, kind in (("networking.k8s.io/v1", "Ingress"), (GATEWAY, "HTTPRoute"))[: 1 + routes]:
+        # An account of one namespace may not list what others have.
+        with suppress(ApiException):
+            found += _listed(server, f"{base_path(api_version)}/{plural(kind)}", api_version, kind)
+    return published(each for each in found if each["metadata"]["namespace"] != server.namespace)
 
 
 def live(server: Server, definitions: list[Object]) -> dict[str, Object]:
@@ -159,7 +175,7 @@ def _without_managers(found: Object) -> Object:
 
 def _routes(server: Server, *, wanted: bool) -> list[Object]:
     try:
-        return _items(server, "gateway.networking.k8s.io/v1", "HTTPRoute")
+        return _items(server, GATEWAY, "HTTPRoute")
     except ApiException as error:
         # Without the API, and none wanted, those of an earlier run went with it.
         if error.status == HTTPStatus.NOT_FOUND and not wanted:

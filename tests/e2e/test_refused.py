@@ -58,8 +58,12 @@ def test_refused_by_name(refusals: dict[str, list[str]], machine: str) -> None:
 def test_what_is_there_cannot_become_is_refused(refuse: Callable[..., dict[str, list[str]]]) -> None:
     """By a run of all roles, of which those before have something to do."""
     others = {"minikube_managed": False, "postgres_password": "another-1", "stack_app_host": "other.example.com"}
-    found = refuse({name: {name: value, **others} for name, value in FIXED.items()})
-    assert {name: name in " ".join(found.get(name, [])) for name in FIXED} == dict.fromkeys(FIXED, True), found
+    machines = {name: {name: value, **others} for name, value in FIXED.items()}
+    # A second stack without hosts of its own.
+    second = {"stack_namespace": "second", "minikube_managed": False}
+    machines["stack_app_host"] = machines["stack_pgadmin_host"] = second
+    found = refuse(machines)
+    assert {name: name in " ".join(found.get(name, [])) for name in machines} == dict.fromkeys(machines, True), found
 
 
 def test_secret_values_are_not_repeated(refusals: dict[str, list[str]]) -> None:

@@ -139,3 +139,21 @@ def test_the_path_of_an_object(definition: dict[str, Any], expected: str) -> Non
 )
 def test_kinds_in_paths(kind: str, expected: str) -> None:
     assert plural(kind) == expected
+
+
+def test_what_other_namespaces_publish() -> None:
+    rules = {"rules": [{"host": "app.example.com", "http": {"paths": [{"path": "/"}]}}]}
+    found = [named(name, namespace=name) | {"spec": rules} for name in ("shop", "other")]
+    (route,) = read(Server({"/apis/networking.k8s.io/v1/ingresses": {"items": found}})).elsewhere
+    assert route == {
+        "host": "app.example.com",
+        "path": "/",
+        "controller": "",
+        "place": "Ingress other of namespace other",
+    }
+
+
+@pytest.mark.parametrize("status", [403, 404])
+def test_what_other_namespaces_publish_is_not_for_every_account(status: int) -> None:
+    everywhere = {"/apis/networking.k8s.io/v1/ingresses": status, ROUTES.replace("/namespaces/shop", ""): status}
+    assert read(Server({**everywhere, ROUTES: {"items": []}}), routes=True).elsewhere == []

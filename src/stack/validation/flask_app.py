@@ -120,6 +120,12 @@ def problems(settings: Settings) -> list[Problem]:
     ]
 
 
+def running_problems(settings: Settings) -> list[Problem]:
+    """A host that is taken; the facts are those of `stack.validation.routes.taken`."""
+    paths = [*settings["flask_app_paths"], *(other["path"] for other in settings["flask_app_other_paths"])]
+    return list(routes.taken(settings, "flask_app", "stack_app_host", paths))
+
+
 def secrets(settings: Settings) -> Iterator[Problem]:
     """What is wrong with values that no message shows."""
     token, environment = settings.get("flask_app_api_token", ""), settings.get("flask_app_environment", {})

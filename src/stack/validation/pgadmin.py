@@ -90,13 +90,14 @@ def secrets(settings: Settings) -> Iterator[Problem]:
 
 
 def running_problems(settings: Settings) -> list[Problem]:
-    """What the volume that is there cannot become.
+    """What the volume that is there cannot become, and a host that is taken.
 
-    Beside the settings it reads ``pgadmin_claim``, the spec of the claim or nothing, and ``pgadmin_volume_grows``:
-    whether its storage class lets volumes grow.
+    Beside the settings it reads ``pgadmin_claim``, the spec of the claim or nothing; ``pgadmin_volume_grows``: whether
+    its storage class lets volumes grow; and what `stack.validation.routes.taken` does.
     """
-    claim = settings["pgadmin_claim"]
-    return list(claim_problems(settings, claim)) if claim else []
+    claim, paths = settings["pgadmin_claim"], [settings["pgadmin_path"]]
+    found = list(claim_problems(settings, claim)) if claim else []
+    return [*found, *routes.taken(settings, "pgadmin", "stack_pgadmin_host", paths)]
 
 
 def claim_problems(settings: Settings, claim: dict[str, Any]) -> Iterator[Problem]:
