@@ -60,7 +60,7 @@ def test_what_is_there_cannot_become_is_refused(refuse: Callable[..., dict[str, 
     others = {"minikube_managed": False, "postgres_password": "another-1", "stack_app_host": "other.example.com"}
     machines = {name: {name: value, **others} for name, value in FIXED.items()}
     # A second stack without hosts of its own.
-    second = {"stack_namespace": "second", "minikube_managed": False}
+    second = {"stack_namespace": "elsewhere", "minikube_managed": False}
     machines["stack_app_host"] = machines["stack_pgadmin_host"] = second
     found = refuse(machines)
     assert {name: name in " ".join(found.get(name, [])) for name in machines} == dict.fromkeys(machines, True), found
