@@ -39,7 +39,7 @@ class Answer:
     def __str__(self) -> str:
         end = "no exit code" if self.code is None else f"exit code {self.code}"
         said = " ".join((self.errors[-1] if self.errors else self.output).split())
-        return f"{self.pod}: {end}{f', {said[-LONGEST:]}' if said else ''}"
+        return f"{self.pod}: {end}, {said[-LONGEST:] or 'no output'}"
 
 
 def run_until(

@@ -70,7 +70,7 @@ def test_a_pod_that_is_not_there_yet_is_asked_again() -> None:
 
 def test_a_command_without_an_end_is_told_from_one_that_fails() -> None:
     (answer,) = Pods(postgres_0=[(None, "", "")]).run(0, PODS[:1])
-    assert str(answer) == "postgres-0: no exit code"
+    assert str(answer) == "postgres-0: no exit code, no output"
 
 
 def test_no_pod_is_no_wait() -> None:
