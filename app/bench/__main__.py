@@ -57,6 +57,8 @@ class _Recorder:
         self.statement = sql % tuple(parameters)
         return []
 
+    read = execute
+
 
 def statement() -> str:
     """Return the statement behind ``GET /api/data``."""
@@ -198,7 +200,7 @@ def figures(samples: list[Sample]) -> str:
 def fill(server: Server, count: int) -> None:
     """Make the table hold so many rows."""
     server.execute("TRUNCATE data")
-    names = f"SELECT 'Record number ' || n FROM generate_series(1, {count}) AS n"
+    names = f"SELECT 'Record number ' || n FROM generate_series(1, {count}) AS n"  # nosec B608
     server.execute(f"INSERT INTO data (name) {names}")
     server.execute("VACUUM ANALYZE data")
 
