@@ -77,4 +77,4 @@ def test_as_typed(site: Callable[..., Run]) -> None:
     run = site("-e", "flask_app_replicas=0", "-e", "postgres_instances=0", "-e", "postgres_backup_retention=0")
     assert run.code == 2
     for name in ("flask_app_replicas", "postgres_instances", "postgres_backup_retention"):
-        assert run.output.count(f"{name} is 0") == 1
+        assert f"{name} is 0" in run.output
