@@ -14,7 +14,7 @@ sys.path.insert(0, str(Path(__file__).parents[2] / "src"))
 
 from stack import validation
 from stack.validation import Problem, specs
-from stack.validation.rules import full_name
+from stack.validation.rules import check, full_name
 
 DOCUMENTATION = r"""
 name: validate
@@ -72,12 +72,15 @@ class ActionModule(ActionBase):
         also, aliases = getattr(rules, "ALSO", ()), getattr(rules, "ALIASES", {})
         names = {*specs.role_options(role), *also} & set(variables)
         given = {name: templar.resolve_variable_expression(name) for name in sorted(names)}
-        found = [specs.type_problem(full_name(name, aliases), OPTIONS[name], value) for name, value in given.items()]
-        problems = [problem for problem in found if problem]
+        found = {name: specs.type_problem(full_name(name, aliases), OPTIONS[name], given[name]) for name in given}
+        problems = [problem for problem in found.values() if problem]
+        settings = {name: specs.converted(name, OPTIONS[name], given[name]) for name in given if not found[name]}
+        if problems and not running:
+            # Whatever else is wrong with one setting by itself is said beside that.
+            problems += check(settings, getattr(rules, "RULES", {}), aliases)
         # Of another role's setting that is wrong nothing can be said beside that.
         if problems or known.intersection(also):
             return problems
-        settings = {name: specs.converted(name, OPTIONS[name], value) for name, value in given.items()}
         facts = f"__{role}_running_facts" if running else f"__{role}_facts"
         if facts in variables:
             settings |= templar.resolve_variable_expression(facts)
