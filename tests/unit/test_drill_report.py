@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
-from stack.drill import report
+from stack.drill import node, report
 from stack.drill.client import Attempt, longest_gap
 from stack.drill.faults import FAULTS, Fault
 from stack.drill.report import Outcome, Requests, Round
+from stack.polling import wait_until
 
 PLAYBOOK = Path(__file__).parents[2] / "playbooks/drill.yml"
 
@@ -113,6 +117,21 @@ def test_a_fault_that_the_account_has_no_right_to_is_left_out_with_the_reason() 
     account = Account(*fault.rights)
     with pytest.raises(AssertionError):
         fault.reason_against(account)
+
+
+def test_processes_are_found_by_program_and_by_module(tmp_path: Path) -> None:
+    program = tmp_path / "drilled-program"
+    shutil.copy("/bin/sleep", program)
+    running = [subprocess.Popen([program, "60"]), subprocess.Popen([sys.executable, "-m", "http.server", "0"])]
+    try:
+        wait_until(lambda: "" if [*node.processes("drilled-program")] == [running[0].pid] else "no program", 10, "it")
+        wait_until(lambda: "" if running[1].pid in node.processes("http.server") else "no module", 10, "it")
+        assert node.is_nodes_own(running[0].pid)
+    finally:
+        for process in running:
+            process.kill()
+            process.wait()
+    assert not node.is_nodes_own(running[0].pid)
 
 
 def test_the_playbook_knows_all_faults() -> None:

@@ -115,7 +115,7 @@ def stop_api_server(seconds: float) -> None:
     )
     MANIFEST.rename(MOVED)
     # The kubelet would let it end in its own time.
-    for process in processes(API_SERVER):
+    for process in filter(is_nodes_own, processes(API_SERVER)):
         with suppress(ProcessLookupError):
             os.kill(process, signal.SIGKILL)
 
@@ -156,9 +156,14 @@ def take_away() -> None:
 def processes(word: str) -> Iterator[int]:
     """The processes of this machine whose program has a name, or that run a Python module of that name."""
     for path in Path("/proc").glob("[0-9]*/cmdline"):
-        try:
+        with suppress(OSError):
             words = path.read_bytes().decode(errors="replace").split("\0")
-        except OSError:
-            continue
-        if words[0].rpartition("/")[2] == word or word in words[1:3]:
-            yield int(path.parent.name)
+            if words[0].rpartition("/")[2] == word or word in words[1:3]:
+                yield int(path.parent.name)
+
+
+def is_nodes_own(process: int) -> bool:
+    """Whether a process is in the network of this machine, as static pods are, and not of a node in a container."""
+    with suppress(OSError):
+        return Path(f"/proc/{process}/ns/net").readlink() == Path("/proc/self/ns/net").readlink()
+    return False
