@@ -31,12 +31,13 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 LATE_S = 5.0
-# Of the requests that write, which ones are refused without being passed on, and how.
+# By turns: what is answered late, and what is refused at once without being passed on, if it writes, and how.
+TURNS = 6
+LATE = {1, 2, 4}
 REFUSED = {
     3: (409, "Conflict", "the object has been modified"),
     5: (500, "InternalError", "etcdserver: request timed out"),
 }
-TURNS = 6
 UPSTREAM_TIMEOUT_S = 600
 CHUNK = 65536
 WRITES = {"POST", "PUT", "PATCH", "DELETE"}
@@ -91,12 +92,12 @@ def taken_over(address: str, port: int) -> Iterator[None]:
 
 
 class Handler(BaseHTTPRequestHandler):
-    """Passes a request on, and the answer back when it is late enough."""
+    """Passes a request on, and its answer back at once or late; or refuses it."""
 
     protocol_version = "HTTP/1.1"
     server_address: ClassVar[str] = ""
     context: ClassVar[ssl.SSLContext]
-    writes: ClassVar[Iterator[int]] = itertools.count(1)
+    requests: ClassVar[Iterator[int]] = itertools.count()
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("do_"):
@@ -105,16 +106,18 @@ class Handler(BaseHTTPRequestHandler):
 
     def pass_on(self) -> None:
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-        refused = REFUSED.get(next(self.writes) % TURNS) if self.command in WRITES else None
-        time.sleep(LATE_S)
-        if refused:
-            self.refuse(*refused)
+        turn = next(self.requests) % TURNS
+        if turn in REFUSED and self.command in WRITES:
+            self.refuse(*REFUSED[turn])
             return
         upstream = http.client.HTTPSConnection(self.server_address, context=self.context, timeout=UPSTREAM_TIMEOUT_S)
         try:
             headers = {name: value for name, value in self.headers.items() if name.lower() not in HOP_BY_HOP}
             upstream.request(self.command, self.path, body or None, headers)
-            self.give_back(upstream.getresponse())
+            answer = upstream.getresponse()
+            if turn in LATE:
+                time.sleep(LATE_S)
+            self.give_back(answer)
         except (OSError, http.client.HTTPException):
             self.close_connection = True
         finally:
