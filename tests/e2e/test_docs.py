@@ -33,8 +33,10 @@ ELSEWHERE = {
     "make deploy INVENTORY=inventory/existing": "test_existing_cluster.py runs it with the settings of that page",
     "make deploy ARGS='-e stack_namespace=next -e stack_app_host=next.example.com"
     " -e stack_pgadmin_host=next-pgadmin.example.com'": "test_upgrade.py loads such a dump",
+    "make replace-node NODE=worker-2 ARGS=--check    # what would be removed": (
+        "it takes a node that is lost; test_lost_node.py has the cases"
+    ),
     "make drill ARGS='-e drill_rounds=3'": "test_drill.py plays the faults",
-    "make replace-node NODE=worker-2 ARGS=--check    # what would be removed": "it takes a node that is lost",
     "statement=$(kubectl exec service/postgres -- psql -U postgres -Atc \\": (
         "test_own_values.py runs it where statements have comments and are logged"
     ),
