@@ -24,8 +24,6 @@ options:
   arguments: {type: dict, default: {}, description: "Arguments of the build."}
 """
 
-RETURN = ""
-
 
 class ActionModule(ActionBase):
     """Entry point for ``build_in_node`` tasks; see DOCUMENTATION above."""

@@ -249,13 +249,17 @@ def _output(*command: str) -> str:
     return done.stdout
 
 
+def _without_colours(text: str) -> str:
+    return re.sub(r"\x1b\[[0-9;]*m", "", text)
+
+
 def _complaint(text: str) -> str:
     """What a build says of what it failed for: its own error, and not the trace that follows."""
-    found = re.findall(r"(?im)^.*(?:\berror\b|not found|failed).*$", re.sub(r"\x1b\[[0-9;]*m", "", text))
+    found = re.findall(r"(?im)^.*(?:\berror\b|not found|failed).*$", _without_colours(text))
     return " ".join(found[0].split())[-300:] if found else _line(text)
 
 
 def _line(text: str) -> str:
     """The last line of what a program said, without colours."""
-    lines = [line.strip() for line in re.sub(r"\x1b\[[0-9;]*m", "", text).splitlines() if line.strip()]
+    lines = [line.strip() for line in _without_colours(text).splitlines() if line.strip()]
     return lines[-1][-300:] if lines else "it said nothing"

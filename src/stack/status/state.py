@@ -378,7 +378,8 @@ class Reader:
 
     def _connects(self, app: str, script: str) -> str | None:
         """Why a pod's own login gets no new connection to the database, empty for nothing; None where no pod tells."""
-        ready = [pod["name"] for pod in self.pods if pod["name"] in self._running("app", app) and pod["ready"]]
+        running = self._running("app", app)
+        ready = [pod["name"] for pod in self.pods if pod["name"] in running and pod["ready"]]
         if not ready:
             return None
         container = self.specs[ready[0]]["containers"][0]["name"]
