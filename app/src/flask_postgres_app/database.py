@@ -18,7 +18,7 @@ from concurrent.futures import Future
 from contextlib import suppress
 from functools import partial
 from itertools import count
-from queue import Empty, SimpleQueue
+from queue import Empty
 from time import monotonic
 from typing import Any
 
@@ -27,6 +27,7 @@ from psycopg2 import errorcodes, extensions
 
 from . import comments
 from .metrics import DATABASE_ERRORS, REPLICA_READS
+from .pool import Pool
 from .resolver import Resolver, UnresolvedError
 from .settings import DatabaseSettings, Settings
 
@@ -321,8 +322,8 @@ class Database:
             ),
         )
         self._pool_timeout_s = settings.db_pool_timeout_ms / 1000
-        # The connections that are not in use; None is for one that has yet to be opened. A `SimpleQueue` is all in C.
-        self._pool: SimpleQueue[Connection | None] = SimpleQueue()
+        # None is for a connection that has yet to be opened.
+        self._pool: Pool[Connection | None] = Pool()
         for _ in range(self._pool_size):
             self._pool.put(None)
 
@@ -418,7 +419,7 @@ class Database:
     def _empty(self) -> None:
         with suppress(Empty):
             for _ in range(self._pool_size):
-                if connection := self._pool.get_nowait():
+                if connection := self._pool.get():
                     connection.close()
                 self._pool.put(None)
 
@@ -449,7 +450,7 @@ class Database:
         Args:
             fresh_s: One that was used in the last so many seconds is taken to be open.
         """
-        connection = self._pool.get(timeout=self._pool_timeout_s)
+        connection = self._pool.get(self._pool_timeout_s)
         try:
             # An idle connection has something to read only when the server has ended it.
             if connection and monotonic() - connection.last_used >= fresh_s and _has_input(connection):
