@@ -38,7 +38,7 @@ export no_proxy := $(NO_PROXY)
 endif
 # Without compiled files, each task would compile the Kubernetes client again, which takes longer than the task.
 unexport PYTHONDONTWRITEBYTECODE
-export ANSIBLE_FORCE_COLOR ?= $(if $(MAKE_TERMOUT),1,0)
+export ANSIBLE_FORCE_COLOR ?= $(if $(MAKE_TERMOUT),$(if $(NO_COLOR),0,1),0)
 
 .PHONY: help deploy destroy status logs psql report backup restore rotate replace-node drill sbom test lint test-unit test-policy test-app test-roles test-e2e test-issuer test-docker-driver docker-minikube docker-minikube-down fuzz bench dashboards docs
 help: ## List these commands
@@ -111,7 +111,7 @@ destroy: $(VENV)/deploy.stamp ## Remove the cluster and what the offline build i
 ##@ Operate a running stack
 
 status: $(VENV)/deploy.stamp ## Show what runs and what is wrong; exit code 2 if something is
-	@ANSIBLE_STDOUT_CALLBACK=screen ANSIBLE_CALLBACKS_ENABLED=screen $(PLAYBOOK) playbooks/status.yml
+	@ANSIBLE_STDOUT_CALLBACK=screen $(PLAYBOOK) playbooks/status.yml
 
 logs: ## Follow the service's logs
 	@kubectl logs -f --prefix --tail=20 -l app=flask-app

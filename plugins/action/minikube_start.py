@@ -53,7 +53,8 @@ class ActionModule(ActionBase):
         if self._task.check_mode:
             return {**result, "changed": True, "skipped": True, "msg": "would run " + " ".join(command)}
         files = Files(Path(arguments["data"]), Path(arguments["kept"])) if arguments["data"] else None
-        home = {"MINIKUBE_HOME": arguments["home"]}
+        # A banner that the none driver is for experts; this project has chosen it for them.
+        home = {"MINIKUBE_HOME": arguments["home"], "MINIKUBE_WANTNONEDRIVERWARNING": "false"}
         try:
             start(
                 arguments["profile"],

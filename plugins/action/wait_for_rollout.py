@@ -16,6 +16,7 @@ name: wait_for_rollout
 short_description: Wait until a workload is rolled out
 description:
   - Waits until all pods are of the version that the workload names, are ready, and those of an earlier one have ended.
+    From three seconds on it shows what is still lacking, whenever that changes and every ten seconds.
   - Fails with what the cluster says of the pods - an image that cannot be pulled, a Secret that is not there, no node
     with room, a quota, a volume that cannot be mounted, the last lines of a container that crashes.
   - Where waiting does not help, it fails after a minute.
@@ -46,7 +47,9 @@ class ActionModule(ClusterAction):
         if self._task.check_mode:
             return {"skipped": True}
         try:
-            Rollout(self.connect(), self.arguments["kind"], self.arguments["name"]).wait(self.arguments["timeout"])
+            Rollout(self.connect(), self.arguments["kind"], self.arguments["name"]).wait(
+                self.arguments["timeout"], lambda line: self._display.display(f"  {line}")
+            )
         except RolloutError as error:
             return {"failed": True, "msg": str(error)}
         return {}

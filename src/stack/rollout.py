@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 from urllib.parse import urlencode
@@ -19,6 +20,9 @@ HOPELESS_S = 60.0
 HASH = "pod-template-hash"
 ASK_S = 1.0
 LOOK_S = 5.0
+# From when on somebody wants to know how far it is, and how often where nothing has changed.
+SAY_FROM_S = 3.0
+SAY_S = 10.0
 LOG_LINES = 5
 
 
@@ -77,16 +81,21 @@ class Rollout:
         self._name = name
         self._subject = f"{kind} {name} is not rolled out"
 
-    def wait(self, seconds: float) -> None:
+    def wait(self, seconds: float, say: Callable[[str], None] = lambda _: None) -> None:
         """Wait until it is rolled out.
 
         A StatefulSet does not replace a pod of an earlier version that has never become ready, so one whose containers
         have never run is deleted: https://kubernetes.io/docs/concepts/workloads/controllers/statefulset/#forced-rollback
 
+        Args:
+            seconds: The longest wait.
+            say: Takes a line with what it still lacks, whenever that has changed, and every ten seconds.
+
         Raises:
             RolloutError: It is not after this time, or a container has waited for a minute for what does not come.
         """
-        looked = 0.0
+        looked = said_at = 0.0
+        said = ""
         since: dict[tuple[str, str], float] = {}
         for now in looks(ASK_S, self._clock, self._sleep):
             try:
@@ -101,6 +110,9 @@ class Rollout:
                     since = {key: since.get(key, now) for key in hopeless(sight.newest, sight.events)}
             except READ_ERRORS as error:
                 problem = reason(error)
+            if now >= SAY_FROM_S and (problem != said or now >= said_at + SAY_S):
+                said, said_at = problem, now
+                say(f"{self._kind} {self._name}: {problem} ({now:.0f} of at most {seconds:.0f} s)")
             if any(now - first > HOPELESS_S for first in since.values()):
                 raise RolloutError(self._message(problem, f"after {now:.0f} s, and waiting does not help"))
             if now > seconds:
@@ -160,6 +172,8 @@ class Rollout:
         parts = [f"{self._subject} {when}: {problem}.", *(f"{line.rstrip('.')}." for line in lines)]
         if before:
             parts.append(f"The version before it goes on serving, with {len(before)} ready pods.")
+        elif not any(is_ready(pod) for pod in sight.pods):
+            parts.append("Nothing of it runs yet.")
         return " ".join([*parts, f"See: kubectl -n {self._cluster.namespace} describe pods -l {labels}"])
 
     def _lines(self, pods: list[Object], events: list[Object]) -> list[str]:

@@ -82,9 +82,9 @@ class Run:
 
     @property
     def changes(self) -> list[str]:
-        """What was said of each task that changed something, with the difference if the run had ``--diff``."""
-        tasks = re.split(r"^(?=TASK|PLAY|RUNNING HANDLER)", self.output, flags=re.MULTILINE)
-        return [task for task in tasks if re.search(r"^changed: ", task, re.MULTILINE)]
+        """What was said of each step that changed something, with the difference if the run had ``--diff``."""
+        steps = re.findall(r"(?:^.*\n)*?^(?:ok|changed) +[\d.]+ (?:s|min) .*\n", self.output, re.MULTILINE)
+        return [step for step in steps if step.splitlines()[-1].startswith("changed")]
 
     def succeeded(self) -> Run:
         assert self.code == 0, self.output[-6000:]
@@ -337,7 +337,6 @@ def refuse(
         as_json = {
             "ANSIBLE_STDOUT_CALLBACK": "ansible.posix.json",
             "ANSIBLE_JSON_INDENT": "0",
-            "ANSIBLE_CALLBACKS_ENABLED": "ansible.posix.json",
         }
         result = site("-i", str(inventory), "--limit", "refused", env={**as_json, **(env or {})})
         assert result.code == 2, result.output[-3000:]

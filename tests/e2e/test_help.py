@@ -18,7 +18,7 @@ from conftest import ROOT, Run, Stack
 Site = Callable[..., Run]
 
 # Shows messages alone.
-SCREEN = {"ANSIBLE_STDOUT_CALLBACK": "screen", "ANSIBLE_CALLBACKS_ENABLED": "screen"}
+SCREEN = {"ANSIBLE_STDOUT_CALLBACK": "screen"}
 
 
 def said(run: Run) -> str:

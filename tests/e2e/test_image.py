@@ -76,7 +76,7 @@ def broken(site: Site, **values: Any) -> str:
     run = site(
         "--tags",
         "flask_app",
-        env={"ANSIBLE_STDOUT_CALLBACK": "screen", "ANSIBLE_CALLBACKS_ENABLED": "screen"},
+        env={"ANSIBLE_STDOUT_CALLBACK": "screen"},
         **values,
     )
     assert run.code == 2, run.output[-3000:]

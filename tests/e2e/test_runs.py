@@ -37,7 +37,7 @@ def test_a_second_run_changes_nothing(second_run: Run) -> None:
 
 
 def test_a_run_says_where_everything_is(second_run: Run, stack: Stack) -> None:
-    summary = second_run.output[second_run.output.rindex("Show what users see, and where everything is") :]
+    summary = second_run.output[second_run.output.rindex("Asked at ") :]
     for text in (stack.app_url, stack.pgadmin_url, str(stack.ca_file)):
         assert text in summary
     assert re.search(rf"\d+\.\d+\.\d+\.\d+ {stack.settings['stack_app_host']}", summary)

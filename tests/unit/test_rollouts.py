@@ -43,6 +43,7 @@ class Cluster:
         self.now = 0.0
         self.deleted: list[str] = []
         self.asked: list[str] = []
+        self.said: list[str] = []
 
     def get(self, path: str) -> str:
         if "/log?" in path:
@@ -85,7 +86,7 @@ class Cluster:
         def sleep(pause: float) -> None:
             self.now += pause
 
-        Rollout(self, self.kind, "shop", lambda: self.now, sleep).wait(seconds)
+        Rollout(self, self.kind, "shop", lambda: self.now, sleep).wait(seconds, self.said.append)
 
 
 SETS = [replica_set("old", "1"), replica_set("new", "2")]
@@ -96,6 +97,9 @@ def test_the_wait_ends_with_the_rollout(kind: str) -> None:
     cluster = Cluster(kind, pod("a", "new"), pod("b", "new"), sets=SETS, rolled_out_at=30)
     cluster.wait(60)
     assert 30 <= cluster.now < 32
+    assert [line.partition(": ")[2] for line in cluster.said] == [
+        f"0 of 2 pods are of this version ({now} of at most 60 s)" for now in (3, 13, 23)
+    ]
 
 
 def test_an_image_that_does_not_exist_is_not_waited_for_to_the_end() -> None:
@@ -117,6 +121,7 @@ def test_a_registry_that_does_not_answer_is_waited_for() -> None:
     assert cluster.now > 200
     # There is no version before it.
     assert "serving" not in str(error.value)
+    assert "Nothing of it runs yet." in str(error.value)
 
 
 def test_an_account_that_may_not_read_versions_claims_nothing_of_them() -> None:
