@@ -23,6 +23,7 @@ PACKAGES = {
     # Of the tests' Minikube with several nodes.
     "local-path-provisioner": "github.com/rancher/local-path-provisioner",
     "kube-score": "github.com/zegl/kube-score/cmd/kube-score",
+    "porcupine": ".",
     "vegeta": "github.com/tsenart/vegeta/v12",
     "versitygw": "github.com/versity/versitygw/cmd/versitygw",
 }

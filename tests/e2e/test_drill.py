@@ -31,6 +31,7 @@ def test_no_acknowledged_row_is_lost(drill: Drill, stack: Stack, tmp_path: Path)
         (played,) = outcome["rounds"]
         assert played["acknowledged"] > 100
         assert played["found"] == played["acknowledged"]
+        assert played["judged"] > 50
     assert (tmp_path / "drill.svg").read_text().startswith("<svg")
     assert stack.api("/api/data", params={"contains": "drill "}).json() == {"data": []}
 

@@ -53,7 +53,9 @@ def test_requests_are_counted() -> None:
     assert Requests.of([]) == Requests()
 
 
-def played(seconds: float, reads_seconds: float = 0.1, found: int = 10) -> Round:
+def played(
+    seconds: float, reads_seconds: float = 0.1, found: int = 10, stale_s: float | None = 0, violation: str = ""
+) -> Round:
     return Round(
         acknowledged=10,
         found=found,
@@ -63,6 +65,9 @@ def played(seconds: float, reads_seconds: float = 0.1, found: int = 10) -> Round
         writes=Requests(12, 2),
         reads=Requests(9, 0, 4, 2),
         statuses={"201": 10, "503": 2},
+        judged=70,
+        stale_s=stale_s,
+        violation=violation,
     )
 
 
@@ -73,6 +78,8 @@ def played(seconds: float, reads_seconds: float = 0.1, found: int = 10) -> Round
         ([played(0.2), played(1.1)], False),
         ([played(0.2, reads_seconds=1.1)], False),
         ([played(0.2, found=9)], False),
+        ([played(0.2), played(0.2, stale_s=0.1)], False),
+        ([played(0.2), played(0.2, stale_s=None)], False),
         ([], True),
     ],
 )
@@ -84,13 +91,17 @@ def test_a_promise_is_kept_by_each_round_for_writes_and_for_reads(rounds: list[R
 def test_a_line_shows_what_was_seen_beside_what_is_promised() -> None:
     found = report.line(Outcome("switchover", [played(0.5), played(2.0, 0.25)]))
     words = " ".join(found.split())
-    assert words.endswith("20 0 0 4 of 24 0 of 18 8 1.25 (1) 2.00 (1) 0.25 (1) MISSED")
+    assert words.endswith("20 0 0 4 of 24 0 of 18 8 1.25 (1) 2.00 (1) 0.25 (1) 140 0.00 (0) MISSED")
+    assert "none holds (0)  MISSED" in report.line(Outcome("switchover", [played(0.5, stale_s=None)]))
     assert len(report.HEADER) <= len(found)
     assert "not possible here: no root" in report.line(Outcome("cut-api", impossible="no root"))
 
 
 def test_outcomes_are_read_as_they_were_saved(tmp_path: Path) -> None:
-    outcomes = [Outcome("switchover", [played(0.5)]), Outcome("cut-api", impossible="no root")]
+    outcomes = [
+        Outcome("switchover", [played(0.5), played(0.5, stale_s=None, violation="x")]),
+        Outcome("cut-api", impossible="no root"),
+    ]
     report.save(outcomes, tmp_path)
     assert report.load(tmp_path / "drill.json") == outcomes
 

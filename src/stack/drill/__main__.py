@@ -20,7 +20,9 @@ from stack.polling import wait_until
 
 from .client import Clients, Service, Writer, readers, running, writers
 from .database import Database, DrillError
+from .editors import Editors
 from .faults import FAULTS, Fault
+from .linearizability import judge, staleness
 from .report import HEADER, NOTE, Outcome, Requests, Round, line, save
 
 ROWS = "drill "
@@ -31,6 +33,7 @@ STEADY_S = 3.0
 RECOVERY_S = 120.0
 REJOIN_S = 300.0
 READERS = 2
+EDITORS = 3
 
 
 class Drill:
@@ -78,6 +81,8 @@ class Drill:
                 f" {result.reads_seconds:.2f} s without a read, {result.acknowledged} acknowledged, {result.lost} lost,"
                 f" {result.duplicated} duplicated; failed: {result.writes} writes, {result.reads} reads;"
                 f" answers {result.statuses}",
+                *([f"  not as promised: {result.violation}"] if result.violation else []),
+                sep="\n",
                 flush=True,
             )
         return outcome
@@ -86,13 +91,14 @@ class Drill:
         prefix = f"{ROWS}{self._run} {next(self._numbers)}-"
         victim = self._database.leader()
         writing, reading = writers(self._service, prefix, self._writers), readers(self._service, READERS)
+        editing = Editors(self._service, prefix, EDITORS)
 
         def problem(seconds: float) -> str:
             wrong = {"writes": writing.problem(seconds), "reads": reading.problem(seconds)}
             return ", ".join(f"{what} {why}" for what, why in wrong.items() if why)
 
         try:
-            with running(writing, reading):
+            with running(writing, reading, editing):
                 wait_until(lambda: problem(WARMED_UP_S), WARM_UP_S, "requests before the fault")
                 began = time.monotonic()
                 try:
@@ -107,6 +113,8 @@ class Drill:
             self._remove_rows(prefix)
         acknowledged = {name for writer in writing.all for name in writer.acknowledged}
         attempts = writing.attempts(began) + reading.attempts(began)
+        history = editing.history(began)
+        violation = judge(history, editing.initial, fault.stale_s)
         return Round(
             acknowledged=len(acknowledged),
             found=len(acknowledged & found.keys()),
@@ -116,6 +124,9 @@ class Drill:
             writes=Requests.of(writing.attempts(began)),
             reads=Requests.of(reading.attempts(began)),
             statuses=dict(sorted(Counter(str(attempt.status) for attempt in attempts).items())),
+            judged=len(history),
+            stale_s=staleness(history, editing.initial),
+            violation=str(violation or ""),
         )
 
     def _await_recovery(self, fault: Fault, victim: str, writing: Clients[Writer], began: float) -> None:
@@ -180,8 +191,9 @@ def main() -> int:
     print(
         "", HEADER, *map(line, outcomes), "", NOTE, f"Picture: {arguments.output / 'drill.svg'}", sep="\n", flush=True
     )
-    failed = any(outcome.lost or (arguments.strict and not outcome.is_reached) for outcome in outcomes)
-    return 1 if failed else 0
+    wrong = [outcome for outcome in outcomes if outcome.lost or not outcome.is_consistent]
+    missed = [outcome for outcome in outcomes if not outcome.is_reached]
+    return 1 if wrong or (arguments.strict and missed) else 0
 
 
 if __name__ == "__main__":

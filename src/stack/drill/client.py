@@ -67,6 +67,15 @@ class Service:
         """Try once to read a row."""
         return session.get(self._url, params={"limit": 1}, timeout=ATTEMPT_TIMEOUT_S)
 
+    def record(self, session: requests.Session, record: int) -> requests.Response:
+        """Try once to read the row of an id."""
+        return session.get(f"{self._url}/{record}", timeout=ATTEMPT_TIMEOUT_S)
+
+    def rename(self, session: requests.Session, record: int, name: str, tag: str = "") -> requests.Response:
+        """Try once to rename the row of an id; only if it still has an entity tag, where one is given."""
+        headers = {"If-Match": tag} if tag else {}
+        return session.put(f"{self._url}/{record}", json={"name": name}, headers=headers, timeout=ATTEMPT_TIMEOUT_S)
+
     def rows(self, prefix: str) -> Counter[str]:
         """How often each name with a prefix is there.
 

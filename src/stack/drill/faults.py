@@ -36,6 +36,7 @@ class Fault:
         median_s: The promised median, over the rounds, of the seconds until writes succeed again; None for no promise.
         worst_s: The same for the worst round.
         reads_s: The promised longest time without an answered read, in seconds; None for no promise.
+        stale_s: By how much answers may be older than they say, in seconds.
         moves: Whether another instance has to become the primary.
         lasts_s: How long the fault lasts at least, in seconds, where it takes a while to be noticed.
         rights: What the account has to be allowed.
@@ -47,6 +48,7 @@ class Fault:
     median_s: float | None = None
     worst_s: float | None = None
     reads_s: float | None = None
+    stale_s: float = 0.0
     moves: bool = True
     lasts_s: float = 0.0
     undo: Callable[[Database], None] = lambda _: None

@@ -63,6 +63,10 @@ class Round:
         writes: What became of the writes since the fault.
         reads: What became of the reads since the fault.
         statuses: How often each HTTP status was answered; 0 stands for no answer.
+        judged: How many requests on the same few records were judged.
+        stale_s: By how much their answers were older at most than they said, in seconds; 0 where they were as of one
+            copy of each record, None where no age explains them.
+        violation: The first of them that breaks what is promised; empty for none.
     """
 
     acknowledged: int
@@ -73,6 +77,9 @@ class Round:
     writes: Requests
     reads: Requests
     statuses: dict[str, int]
+    judged: int = 0
+    stale_s: float | None = 0.0
+    violation: str = ""
 
     @property
     def lost(self) -> int:
@@ -116,6 +123,16 @@ class Outcome:
         return sum((result.reads for result in self.rounds), Requests())
 
     @property
+    def stale_s(self) -> float | None:
+        ages = [result.stale_s for result in self.rounds]
+        return max((age for age in ages if age is not None), default=0.0) if None not in ages else None
+
+    @property
+    def is_consistent(self) -> bool:
+        """Whether every answer was what one copy of each record gives, or no older than is promised."""
+        return self.stale_s is not None and self.stale_s <= self.fault.stale_s
+
+    @property
     def times(self) -> list[tuple[float, float | None]]:
         """The median and the worst of writes and the worst of reads, each as seen and as promised."""
         fault = self.fault
@@ -126,14 +143,21 @@ class Outcome:
         """Whether nothing was lost and the promised times were kept."""
         if not self.rounds:
             return True
-        return self.lost == 0 and all(promised is None or seen <= promised for seen, promised in self.times)
+        return (
+            self.lost == 0
+            and self.is_consistent
+            and all(promised is None or seen <= promised for seen, promised in self.times)
+        )
 
 
 HEADER = (
     f"{'fault':<28} {'rounds':>6} {'acknowledged':>12} {'lost':>5} {'duplicated':>10} {'writes failed':>15}"
     f" {'reads failed':>15} {'by replica':>10}  {'median s':>11}  {'worst s':>11}  {'reads s':>11}"
+    f"  {'judged':>7}  {'stale s':>11}"
 )
-NOTE = "Seconds are the longest time without a success of any client, in brackets what is promised."
+NOTE = """\
+Seconds are the longest time without a success of any client, in brackets what is promised.
+Judged are requests on the same few records: stale is how much older than they say answers were at most."""
 
 
 def line(outcome: Outcome) -> str:
@@ -142,11 +166,13 @@ def line(outcome: Outcome) -> str:
     if outcome.impossible:
         return f"{fault.text:<28} not possible here: {outcome.impossible}"
     rounds = outcome.rounds
+    stale = ("none holds" if outcome.stale_s is None else f"{outcome.stale_s:.2f}") + f" ({fault.stale_s:g})"
     times = (f"{seen:.2f}{'' if promised is None else f' ({promised:g})'}" for seen, promised in outcome.times)
     return (
         f"{fault.text:<28} {len(rounds):>6} {sum(each.acknowledged for each in rounds):>12} {outcome.lost:>5}"
         f" {sum(each.duplicated for each in rounds):>10} {outcome.writes!s:>15} {outcome.reads!s:>15}"
         f" {outcome.reads.by_replica:>10}  {'  '.join(f'{time:>11}' for time in times)}"
+        f"  {sum(each.judged for each in rounds):>7}  {stale:>11}"
         f"  {'' if outcome.is_reached else 'MISSED'}"
     ).rstrip()
 
