@@ -24,6 +24,8 @@ from stack.clock import seconds_ahead
 TIMEOUT_S = 5
 # What is read of a log at once; the next reading goes on from there.
 LOG_BYTES = 1 << 20
+# Kinds that are in no namespace, of which rights are asked.
+OUTSIDE = ("nodes",)
 # What a call may end with where the cluster, the pod or the right to ask is missing.
 READ_ERRORS = (ApiException, DynamicApiError, HTTPError, WebSocketException, OSError, ValueError, KeyError)
 
@@ -67,7 +69,7 @@ class Cluster:
         return kubernetes.client.NetworkingV1Api(self._client)
 
     def may(self, verb: str, resource: str, group: str = "") -> bool:
-        """Whether the account may do something in the namespace.
+        """Whether the account may do something in the namespace, or in the cluster for what is in none.
 
         Args:
             verb: Such as ``create``.
@@ -76,7 +78,11 @@ class Cluster:
         """
         name, _, part = resource.partition("/")
         attributes = kubernetes.client.V1ResourceAttributes(
-            namespace=self.namespace, verb=verb, group=group, resource=name, subresource=part or None
+            namespace=None if name in OUTSIDE else self.namespace,
+            verb=verb,
+            group=group,
+            resource=name,
+            subresource=part or None,
         )
         review = kubernetes.client.V1SelfSubjectAccessReview(
             spec=kubernetes.client.V1SelfSubjectAccessReviewSpec(resource_attributes=attributes)

@@ -18,6 +18,7 @@ from kubernetes.client.exceptions import ApiException
 from stack.cluster import READ_ERRORS, reason
 from stack.polling import wait_until
 
+from . import machines
 from .client import Clients, Service, Writer, readers, running, writers
 from .database import Database, DrillError
 from .editors import Editors
@@ -89,9 +90,11 @@ class Drill:
 
     def _round(self, fault: Fault) -> Round:
         prefix = f"{ROWS}{self._run} {next(self._numbers)}-"
+        fault.prepare(self._database)
         victim = self._database.leader()
-        writing, reading = writers(self._service, prefix, self._writers), readers(self._service, READERS)
-        editing = Editors(self._service, prefix, EDITORS)
+        service = self._service.at(self._address(fault.loses(self._database, victim)))
+        writing, reading = writers(service, prefix, self._writers), readers(service, READERS)
+        editing = Editors(service, prefix, EDITORS)
 
         def problem(seconds: float) -> str:
             wrong = {"writes": writing.problem(seconds), "reads": reading.problem(seconds)}
@@ -128,6 +131,13 @@ class Drill:
             stale_s=staleness(history, editing.initial),
             violation=str(violation or ""),
         )
+
+    def _address(self, lost: str) -> str:
+        """Where the service answers while a node is lost: at another one, where it was the lost one's address."""
+        addresses = {each.metadata.name: machines.address(each) for each in self._database.nodes()} if lost else {}
+        if addresses.get(lost) != self._service.address:
+            return self._service.address
+        return next(address for name, address in addresses.items() if name != lost)
 
     def _await_recovery(self, fault: Fault, victim: str, writing: Clients[Writer], began: float) -> None:
         def problem() -> str:

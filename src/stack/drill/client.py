@@ -45,10 +45,15 @@ class Service:
     """
 
     def __init__(self, host: str, address: str, ca_file: str, token: str) -> None:
+        self.address = address
         self._host = host
         self._url = f"https://{address}/api/data"
         self._ca_file = ca_file
         self._token = token
+
+    def at(self, address: str) -> Service:
+        """The same API at another address."""
+        return Service(self._host, address, self._ca_file, self._token)
 
     def session(self) -> requests.Session:
         """A session of its own, with its own connection."""

@@ -5,10 +5,14 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from kubernetes.client import V1Eviction, V1ObjectMeta
+
 from stack.cluster import READ_ERRORS, Cluster
 
 CONTAINER = "postgres"
 SCOPE = "postgres"
+# On nodes that the drill has cordoned.
+CORDONED = "flask-postgres/drill"
 SELECTOR = f"app=postgres,cluster-name={SCOPE}"
 
 
@@ -33,6 +37,21 @@ class Database(Cluster):
 
     def pod(self, name: str) -> Any:
         return self.core.read_namespaced_pod(name, self.namespace)
+
+    def nodes(self) -> list[Any]:
+        return list(self.core.list_node().items)
+
+    def cordon(self, node: str, *, is_cordoned: bool = True) -> None:
+        """Let a node take no new pods, or take that back, as `kubectl cordon` does, and note that the drill did so."""
+        annotations = {CORDONED: "" if is_cordoned else None}
+        self.core.patch_node(
+            node, {"metadata": {"annotations": annotations}, "spec": {"unschedulable": is_cordoned or None}}
+        )
+
+    def evict(self, pod: str) -> None:
+        """Ask for the end of a pod, as a drain does: not where a disruption budget is against it."""
+        eviction = V1Eviction(metadata=V1ObjectMeta(name=pod, namespace=self.namespace))
+        self.core.create_namespaced_pod_eviction(pod, self.namespace, eviction)
 
     def statefulset(self) -> Any:
         return self.apps.read_namespaced_stateful_set("postgres", self.namespace)

@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from kubernetes.client import V1DeleteOptions, V1Eviction, V1ObjectMeta
+from kubernetes.client import V1DeleteOptions
 
-from . import node
+from . import node, nodes
 from .database import SCOPE, Database
 
 # What was frozen, filled or taken away comes back by itself after this, should the drill be killed before it does that.
@@ -23,6 +23,8 @@ POSTGRES_PROCESSES = 'for each in /proc/[0-9]*; do [ "$(cat $each/comm)" != post
 # Verb, resource and API group of what the account has to be allowed.
 Right = tuple[str, str, str]
 EXECUTE: Right = ("create", "pods/exec", "")
+NODES: tuple[Right, ...] = (EXECUTE, ("list", "nodes", ""))
+DRAIN: tuple[Right, ...] = (*NODES, ("patch", "nodes", ""), ("create", "pods/eviction", ""))
 
 
 @dataclass(frozen=True)
@@ -41,6 +43,8 @@ class Fault:
         lasts_s: How long the fault lasts at least, in seconds, where it takes a while to be noticed.
         rights: What the account has to be allowed.
         impossible: Why it cannot be done here; empty if it can.
+        prepare: What has to be so before.
+        loses: The node that does not answer then; empty for none.
     """
 
     text: str
@@ -54,6 +58,8 @@ class Fault:
     undo: Callable[[Database], None] = lambda _: None
     rights: tuple[Right, ...] = (EXECUTE,)
     impossible: Callable[[Database], str] = lambda _: ""
+    prepare: Callable[[Database], None] = lambda _: None
+    loses: Callable[[Database, str], str] = lambda *_: ""
 
     def reason_against(self, database: Database) -> str:
         """Why it cannot be done here; empty if it can."""
@@ -72,8 +78,7 @@ def force_delete(database: Database, pod: str) -> None:
 
 
 def evict(database: Database, pod: str) -> None:
-    eviction = V1Eviction(metadata=V1ObjectMeta(name=pod, namespace=database.namespace))
-    database.core.create_namespaced_pod_eviction(pod, database.namespace, eviction)
+    database.evict(pod)
 
 
 def roll_out(database: Database, _: str) -> None:
@@ -208,5 +213,33 @@ FAULTS: dict[str, Fault] = {
     "api-slow": Fault(
         "API server late and wrong",
         slow_down_api, 1, 1, 1, moves=False, lasts_s=API_S, undo=speed_up_api, impossible=node.has_no_authority,
+    ),
+    "node-lost": Fault(
+        "node of the primary lost",
+        nodes.lose, 25, 25, 2, lasts_s=nodes.LOST_S, undo=nodes.bring_back, rights=NODES,
+        impossible=nodes.has_no_worker, prepare=nodes.put_primary_on_worker, loses=nodes.of,
+    ),
+    "node-cut": Fault(
+        "node of the primary cut off",
+        nodes.cut, 25, 25, 2, lasts_s=nodes.LOST_S, undo=nodes.bring_back, rights=NODES,
+        impossible=nodes.has_no_worker, prepare=nodes.put_primary_on_worker, loses=nodes.of,
+    ),
+    "replica-node-lost": Fault(
+        "node of a replica lost",
+        nodes.lose_replica, 5, 5, 2, moves=False, lasts_s=nodes.LOST_S, undo=nodes.bring_back, rights=NODES,
+        impossible=nodes.has_no_worker, prepare=nodes.put_replica_on_worker, loses=nodes.of_replica,
+    ),
+    "drain": Fault(
+        "node of the primary drained",
+        nodes.drain, 1, 1, 1, undo=nodes.uncordon, rights=DRAIN, impossible=nodes.has_no_other,
+    ),
+    "control-plane-lost": Fault(
+        "control plane lost",
+        nodes.lose_control_plane, 1, 1, 1, moves=False, lasts_s=nodes.LOST_S, undo=nodes.bring_back, rights=NODES,
+        impossible=nodes.has_instances_on_control_plane, loses=nodes.control_plane,
+    ),
+    "nodes-in-turn": Fault(
+        "nodes restarted in turn",
+        nodes.restart_workers, 1, 1, 1, moves=False, undo=nodes.restore, rights=DRAIN, impossible=nodes.has_no_worker,
     ),
 }  # fmt: skip
