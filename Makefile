@@ -19,7 +19,8 @@ override WHAT := $(or $(value WHAT),all)
 override INVENTORY := $(or $(value INVENTORY),inventory/minikube)
 override NODES := $(or $(value NODES),1)
 override NODE := $(value NODE)
-export ARGS WHAT INVENTORY NODES NODE
+override POD := $(value POD)
+export ARGS WHAT INVENTORY NODES NODE POD
 # Runs a command with ARGS added to its arguments.
 RUN := python3 -m stack.run
 PLAYBOOK := $(RUN) ansible-playbook -i "$$INVENTORY"
@@ -40,7 +41,7 @@ endif
 unexport PYTHONDONTWRITEBYTECODE
 export ANSIBLE_FORCE_COLOR ?= $(if $(MAKE_TERMOUT),$(if $(NO_COLOR),0,1),0)
 
-.PHONY: help deploy destroy status logs psql report backup restore rotate replace-node drill sbom test lint test-unit test-policy test-app test-roles test-e2e test-issuer test-docker-driver docker-minikube docker-minikube-down fuzz bench dashboards docs
+.PHONY: help deploy destroy status logs shell psql secrets open report backup restore rotate replace-node drill sbom dev test lint test-unit test-policy test-app test-roles test-e2e test-issuer test-docker-driver docker-minikube docker-minikube-down fuzz bench dashboards docs
 help: ## List these commands
 	@echo "Usage: make COMMAND [INVENTORY=inventory/minikube] [ARGS='-e setting=value']"
 	@awk -F':.*## ' '/^##@ / {printf "\n%s\n", substr($$0, 5)} \
@@ -100,6 +101,13 @@ $(VENV)/tools.stamp: $(VENV)/bin/uv
 	test -z "$$missing" || { apt-get update -q && apt-get install -qy --no-install-recommends $$missing; }
 	@touch $@
 
+# What is shown of which Secret, and the login that it is of.
+SECRETS := {{range .items}}{{with .data}} \
+  {{- if .PGADMIN_DEFAULT_PASSWORD}}{{printf "pgAdmin     %s  %s\n" (.PGADMIN_DEFAULT_EMAIL | base64decode) (.PGADMIN_DEFAULT_PASSWORD | base64decode)}}{{end}} \
+  {{- if .POSTGRES_PASSWORD}}{{printf "PostgreSQL  %s  %s\n" (.POSTGRES_USER | base64decode) (.POSTGRES_PASSWORD | base64decode)}}{{end}} \
+  {{- if .API_TOKEN}}{{printf "API token   %s\n" (.API_TOKEN | base64decode)}}{{end}} \
+  {{- end}}{{end}}
+
 ##@ Deploy
 
 deploy: $(VENV)/deploy.stamp ## Deploy the stack, or change it to what the settings say
@@ -113,11 +121,22 @@ destroy: $(VENV)/deploy.stamp ## Remove the cluster and what the offline build i
 status: $(VENV)/deploy.stamp ## Show what runs and what is wrong; exit code 2 if something is
 	@ANSIBLE_STDOUT_CALLBACK=screen $(PLAYBOOK) playbooks/status.yml
 
-logs: ## Follow the service's logs
-	@kubectl logs -f --prefix --tail=20 -l app=flask-app
+logs: ## Follow the service's logs, those of one pod (POD=postgres-0) or of all (POD=all)
+	@case "$$POD" in "") set -- -l app=flask-app;; all) set -- -l app;; *) set -- "$$POD";; esac; \
+	$(RUN) kubectl logs -f --prefix --tail=20 --all-containers --max-log-requests=100 "$$@"
+
+shell: ## Open a shell in a pod of the service, or in another (POD=postgres-0)
+	@$(RUN) kubectl exec -it "$${POD:-deployment/flask-app}" -- \
+	  sh -c 'test $$# = 0 || exec "$$@"; command -v bash > /dev/null && exec bash; exec sh' sh
 
 psql: ## Open psql on the database's primary
 	@$(RUN) kubectl exec -it service/postgres -- sh -c 'exec psql -U "$$POSTGRES_USER" -d postgres "$$@"' psql
+
+secrets: ## Show the passwords of pgAdmin and PostgreSQL, and the token for writes to the API
+	@$(RUN) kubectl get secret pgadmin-secret postgres-secret flask-app-secret --ignore-not-found -o go-template='$(SECRETS)'
+
+open: $(VENV)/deploy.stamp ## Open the service and pgAdmin in a browser, and print their addresses
+	@$(RUN) python -m stack.developer open --inventory="$$INVENTORY"
 
 report: $(VENV)/deploy.stamp ## Write a page with charts of the last hours (ARGS='-e report_hours=24')
 	@$(PLAYBOOK) playbooks/report.yml
@@ -141,6 +160,9 @@ sbom: $(VENV)/dev.stamp ## Write a bill of materials for each running image
 	@python -m stack.sbom $(OUTPUT)/sbom
 
 ##@ Develop
+
+dev: $(VENV)/deploy.stamp $(VENV_APP)/dev.stamp ## Run app/ with reload and the stack's database, and its tests on save (ARGS='--tests=tests/test_api.py')
+	@$(RUN) python -m stack.developer dev --inventory="$$INVENTORY"
 
 # A failed stage does not end the run, so that one run shows everything that is wrong. The service's tests need no cluster, and run
 # beside the roles'.

@@ -367,6 +367,7 @@ AREAS = {
         "upgrade",
         "docs",
         "kubectl",
+        "developer",
         "one_tag",
         "parameters",
         "image",

@@ -49,6 +49,9 @@ ELSEWHERE = {
     "openssl rand -hex 20 | tr -d '\\n' | bao kv patch -mount=secret flask-postgres pgadmin_password=-": (
         "test_vault.py changes a value like this"
     ),
+    "make dev    # http://127.0.0.1:5000, with reload and the tests on save; Ctrl+C ends it": (
+        "test_developer.py edits what it serves; it does not end by itself"
+    ),
     "python3 -m venv .venv && . .venv/bin/activate": "app/tests run the service on a database of their own",
 }
 

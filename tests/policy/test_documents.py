@@ -116,5 +116,5 @@ def test_make_alone_lists_every_command_in_its_group() -> None:
     assert [(group[0], group[1].split()[1]) for group in groups] == [
         ("Deploy", "deploy"),
         ("Operate a running stack", "status"),
-        ("Develop", "test"),
+        ("Develop", "dev"),
     ]
