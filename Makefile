@@ -65,7 +65,8 @@ $(VENV)/deploy.stamp: requirements.txt $(VENV)/bin/uv
 	@touch $@
 
 $(VENV)/dev.stamp: requirements-dev.txt $(VENV)/deploy.stamp
-	@$(VENV)/bin/uv pip install --quiet --python $(VENV) --require-hashes -r requirements-dev.txt || $(UNINSTALLED)
+	@# The lock has all of them, and one (images/postgres/overrides.in) that Patroni itself would not take.
+	@$(VENV)/bin/uv pip install --quiet --python $(VENV) --no-deps --require-hashes -r requirements-dev.txt || $(UNINSTALLED)
 	@touch $@
 
 # The service has its own requirements, separate from Ansible's.
