@@ -65,7 +65,8 @@ def reason(result: Result) -> str:
     if "results" in result:
         reasons = [reason(item) for item in _items(result) if item.get("failed") or item.get("unreachable")]
         return "\n".join(dict.fromkeys(reasons)) or str(result.get("msg", ""))
-    message = text(result.get("msg", ""))
+    # An include that cannot be read has no message, but a reason.
+    message = text(result.get("msg") or result.get("reason", ""))
     if not result.get("rc"):
         return message or "It gives no reason."
     said = str(result.get("stderr") or result.get("stdout") or "").strip().splitlines()[-LAST_LINES:]

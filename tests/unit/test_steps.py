@@ -207,6 +207,7 @@ def test_objects_are_named_that_the_cluster_has_changed() -> None:
         ({"msg": "plain"}, "plain"),
         ({"msg": ["two", "lines"]}, "two\nlines"),
         ({}, "It gives no reason."),
+        ({"reason": "no such file"}, "no such file"),
         ({"msg": "non-zero return code", "rc": 3, "stderr": "no such file\n"}, "exit code 3\nno such file"),
         ({"msg": "non-zero return code", "rc": 3, "stdout": "x\ny", "stderr": ""}, "exit code 3\nx\ny"),
         ({"msg": "it says: y", "rc": 3, "stdout": "x\ny"}, "it says: y"),
