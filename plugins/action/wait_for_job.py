@@ -17,7 +17,8 @@ DOCUMENTATION = r"""
 name: wait_for_job
 short_description: Wait for a Job, and show what it does and logs meanwhile
 description:
-  - Shows each new line of the log of the Job's pods, and every ten seconds without one that the Job goes on.
+  - Shows each new line of the log of the Job's pods, and every ten seconds without one that the Job goes on. Where many
+    lines come at once, it shows the last ones, and of long lines the beginning; with C(-v) it shows all.
   - Fails where the Job fails, takes too long, or its pod cannot start for two minutes. The message has the reasons that
     the Job, its pods and their containers give, and the last lines of the log. It changes nothing.
 options:
@@ -45,6 +46,11 @@ class ActionModule(ClusterAction):
     }
 
     def act(self) -> Result:
-        wait = JobWait(self.connect(), self.arguments["name"], lambda line: display.display(f"  {line}"))
+        wait = JobWait(
+            self.connect(),
+            self.arguments["name"],
+            lambda line: display.display(f"  {line}"),
+            brief=display.verbosity == 0,
+        )
         outcome = wait.wait(self.arguments["timeout"])
         return {"failed": not outcome.succeeded, "msg": outcome.message}

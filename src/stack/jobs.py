@@ -17,6 +17,9 @@ Object = dict[str, Any]
 INTERVAL_S = 1.0
 # How often it is said that the Job goes on, where it logs nothing.
 SAY_S = 10.0
+# How many new lines are shown at once, and how long each may be, where it is to be brief.
+BRIEF_LINES = 5
+BRIEF_WIDTH = 160
 # How many lines of the log a message ends with.
 LAST_LINES = 5
 # How long a pod that cannot start is given, for nodes and images may still come; and an API server without an answer.
@@ -56,6 +59,7 @@ class JobWait:
         cluster: Where the Job runs.
         name: Its name.
         say: Takes each line for whoever waits.
+        brief: Whether of many new lines the last ones are enough, and of a long one its beginning.
         clock: Seconds that pass, such as `time.monotonic`.
         sleep: Waits for seconds, such as `time.sleep`.
     """
@@ -65,12 +69,15 @@ class JobWait:
         cluster: Cluster,
         name: str,
         say: Callable[[str], None],
+        *,
+        brief: bool = False,
         clock: Clock = time.monotonic,
         sleep: Sleep = time.sleep,
     ) -> None:
         self._cluster = cluster
         self._name = name
         self._say = say
+        self._brief = brief
         self._clock = clock
         self._sleep = sleep
         self._logged_until: dict[str, str] = {}
@@ -146,12 +153,15 @@ class JobWait:
                 if not {"running", "terminated"} & (container.get("state") or {}).keys():
                     continue
                 key = f"{name}/{container['name']}"
+                lines = []
                 for at, line in self._cluster.log(name, container["name"], self._logged_until.get(key, "")):
                     self._logged_until[key] = at
-                    self._say(line)
+                    lines.append(line)
                     if line.strip():
                         self._last_lines.setdefault(name, deque(maxlen=LAST_LINES)).append(line.strip())
-                    has_logged = True
+                for line in brief(lines) if self._brief else lines:
+                    self._say(line)
+                has_logged = has_logged or bool(lines)
         return has_logged
 
     def _failed(self, why: str, pods: list[Object]) -> Outcome:
@@ -161,6 +171,13 @@ class JobWait:
         *_, last = [(), *self._last_lines.values()]
         parts.append("its log ends with: " + " | ".join(last) if last else "it logged nothing")
         return Outcome(False, "; ".join(part.rstrip(".") for part in parts))
+
+
+def brief(lines: list[str]) -> list[str]:
+    """The last lines, each to a width, below how many there were before them."""
+    shown = [line if len(line) <= BRIEF_WIDTH else f"{line[: BRIEF_WIDTH - 1]}…" for line in lines[-BRIEF_LINES:]]
+    more = len(lines) - BRIEF_LINES
+    return [f"({more} line{'s' if more > 1 else ''} before, which -v shows)", *shown] if more > 0 else shown
 
 
 def _is_stuck(pods: list[Object]) -> bool:

@@ -122,6 +122,13 @@ def test_a_job_that_succeeds_shows_each_line_once(clock: Iterator[int]) -> None:
     assert said == ["one", "two", "three"]
 
 
+def test_of_many_lines_the_last_are_shown() -> None:
+    lines = [str(number) for number in range(9)]
+    assert jobs.brief(lines) == ["(4 lines before, which -v shows)", "4", "5", "6", "7", "8"]
+    assert jobs.brief(lines[:5]) == lines[:5]
+    assert [len(line) for line in jobs.brief(["x" * 160, "x" * 161, "x" * 9000])] == [160, 160, 160]
+
+
 def test_a_job_that_logs_nothing_says_that_it_goes_on(clock: Iterator[int]) -> None:
     outcome, said = run(clock, *[step([], [pod(RUNNING)])] * 130, step([COMPLETE], []))
     assert outcome.succeeded
