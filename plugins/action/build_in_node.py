@@ -20,7 +20,8 @@ short_description: Build an image in the nodes of a minikube profile, by C(minik
 options:
   profile: {type: str, required: true, description: "The profile."}
   image: {type: str, required: true, description: "The image's name and tag."}
-  context: {type: path, required: true, description: "The folder with the Dockerfile."}
+  context: {type: path, required: true, description: "The folder that is built."}
+  dockerfile: {type: path, required: true, description: "The Dockerfile, which may lie elsewhere."}
   arguments: {type: dict, default: {}, description: "Arguments of the build."}
 """
 
@@ -37,6 +38,7 @@ class ActionModule(ActionBase):
                 "profile": {"type": "str", "required": True},
                 "image": {"type": "str", "required": True},
                 "context": {"type": "path", "required": True},
+                "dockerfile": {"type": "path", "required": True},
                 "arguments": {"type": "dict", "default": {}},
             }
         )
@@ -45,7 +47,8 @@ class ActionModule(ActionBase):
         try:
             noted = profile.described(profile.read(profile.home(os.environ, str(Path.cwd())), given["profile"]))
             arguments = {name: str(value) for name, value in given["arguments"].items()}
-            Minikube(given["profile"]).build(given["image"], Path(given["context"]), arguments, noted["runtime"])
+            context, dockerfile = Path(given["context"]), Path(given["dockerfile"])
+            Minikube(given["profile"]).build(given["image"], context, dockerfile, arguments, noted["runtime"])
         except (ImageError, profile.ProfileError) as error:
             return {**result, "failed": True, "msg": str(error)}
         return {**result, "changed": True}

@@ -6,9 +6,10 @@ import gzip
 import re
 import shutil
 import subprocess
+import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -156,12 +157,13 @@ class Minikube:
             raise ImageError(f"it has not arrived on {nodes}: {_line(said.stderr or said.stdout)}")
         return True
 
-    def build(self, image: str, context: Path, arguments: Mapping[str, str], runtime: str) -> None:
+    def build(self, image: str, context: Path, dockerfile: Path, arguments: Mapping[str, str], runtime: str) -> None:
         """Build an image in every node, with the builder of its runtime: Docker, BuildKit or Podman.
 
         Args:
             image: Its name and tag.
-            context: The folder with the Dockerfile.
+            context: The folder that is built.
+            dockerfile: The Dockerfile, which may lie elsewhere.
             arguments: Arguments of the build.
             runtime: What runs the node's containers, as `stack.minikube.profile.described` returns it.
 
@@ -171,8 +173,11 @@ class Minikube:
         # As buildctl takes them, and docker and podman.
         prefix = "opt=build-arg:" if runtime == "containerd" else "build-arg="
         options = [f"--build-opt={prefix}{name}={value}" for name, value in arguments.items()]
-        command = [*self._command, "image", "build", "--all", f"--tag={image}", *options, str(context)]
-        done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
+        command = [*self._command, "image", "build", "--all", f"--tag={image}", *options]
+        with _with_dockerfile(context, dockerfile) as folder:
+            done = subprocess.run(
+                [*command, str(folder)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
+            )
         # It warns of what it cannot do, and ends with 0.
         if done.returncode or self.missing([image]):
             raise ImageError(f"minikube cannot build it in its node ({runtime}): {_complaint(done.stdout)}")
@@ -195,6 +200,19 @@ class Registry:
             return False
         engine.push(image)
         return True
+
+
+@contextmanager
+def _with_dockerfile(context: Path, dockerfile: Path) -> Iterator[Path]:
+    """A folder and its Dockerfile: a copy of the folder where the Dockerfile lies elsewhere."""
+    if dockerfile.parent == context:
+        yield context
+        return
+    with tempfile.TemporaryDirectory(prefix="image-") as folder:
+        copy = Path(folder, "context")
+        shutil.copytree(context, copy, symlinks=True)
+        shutil.copy(dockerfile, copy / "Dockerfile")
+        yield copy
 
 
 Place = Containerd | Minikube | Registry

@@ -18,6 +18,7 @@ Site = Callable[..., Run]
 Kubectl = Callable[..., str]
 
 SETTINGS = ROOT / "examples" / "notes" / "stack.yml"
+GUESTBOOK = ROOT / "examples" / "guestbook"
 # What its service needs; pgAdmin is the same in every stack.
 TAGS = ("--tags", "tls,postgres,flask_app", "-e", f"@{SETTINGS}")
 
@@ -87,3 +88,19 @@ def test_a_schema_that_was_taken_back_is_migrated_again(site: Site, notes: Stack
     until(lambda: notes.api("/readyz").status_code == 503, 30, "it does not miss its schema")
     site("--tags", "flask_app", "-e", f"@{SETTINGS}").succeeded()
     assert notes.api("/notes").json() == []
+
+
+def test_a_folder_with_requirements_alone(site: Site, notes: Stack, kubectl: Kubectl) -> None:
+    """A Flask service with Flask-SQLAlchemy and Flask-Migrate, and no Dockerfile, takes the place of the other one."""
+    assert not (GUESTBOOK / "Dockerfile").exists()
+    psql = "psql -q -U postgres -d app -c 'DROP TABLE IF EXISTS notes, alembic_version'"
+    kubectl(f"-n {notes.namespace} exec service/postgres -c postgres -- {psql}")
+    arguments = ("--tags", "flask_app", "-e", f"@{SETTINGS}")
+    values = {"flask_app_source": str(GUESTBOOK), "flask_app_migrate_command": ["flask", "db", "upgrade"]}
+    site(*arguments, **values).succeeded()
+    pods = {"namespace": notes.namespace, "label_selector": "app=flask-app"}
+    until(lambda: len(notes.resource("Pod").get(**pods).items) == 1, 60, "the pod of the other service has not ended")
+    written = notes.api("/entries", "POST", data="Hello")
+    assert written.status_code == 201, written.text
+    assert notes.api("/entries").json() == [written.json()] == [{"id": 1, "text": "Hello"}]
+    assert site(*arguments, **values).succeeded().changes == []

@@ -99,7 +99,7 @@ case "$1 $2" in
     if [ -e {folder}/works ]; then echo "docker.io/library/$3" >> {folder}/node-minikube
     else echo "! Unable to load $3: the daemon does not have it" >&2; fi;;
   "image build")
-    echo "$@" > {folder}/built
+    echo "$@" > {folder}/built; for last; do :; done; cat "$last"/* > {folder}/context 2> /dev/null
     if [ -e {folder}/works ]; then for node in {folder}/node-*; do echo docker.io/library/new:1 >> $node; done
     else echo "sudo: buildctl: command not found"; echo "X Exiting"; fi;;
   "ssh --node") echo "IMAGE TAG IMAGE-ID SIZE"; sed 's/:/ /;s/$/ 0123 5MB/' {folder}/node-$3;;
@@ -157,7 +157,7 @@ def test_an_image_that_the_nodes_build(minikube: Path, runtime: str, option: str
     (minikube / "works").touch()
     (minikube / "nodes").write_text("minikube\t192.0.2.9\nminikube-m02\t192.0.2.10\n")
     (minikube / "node-minikube-m02").touch()
-    images.Minikube("minikube").build("new:1", minikube, {"BASE": "python:3"}, runtime)
+    images.Minikube("minikube").build("new:1", minikube, minikube / "Dockerfile", {"BASE": "python:3"}, runtime)
     assert (minikube / "built").read_text().split() == ["image", "build", "--all", "--tag=new:1", option, str(minikube)]
 
 
@@ -165,7 +165,19 @@ def test_a_node_that_builds_no_images(minikube: Path) -> None:
     """As one of another maker than minikube: minikube itself ends with 0."""
     said = r"^minikube cannot build it in its node \(containerd\): sudo: buildctl: command not found$"
     with pytest.raises(images.ImageError, match=said):
-        images.Minikube("minikube").build("new:1", minikube, {}, "containerd")
+        images.Minikube("minikube").build("new:1", minikube, minikube / "Dockerfile", {}, "containerd")
+
+
+def test_a_dockerfile_that_lies_elsewhere(minikube: Path, tmp_path: Path) -> None:
+    """The nodes get it with the folder, which stays as it is."""
+    (minikube / "works").touch()
+    context, dockerfile = tmp_path / "shop", tmp_path / "others" / "Dockerfile"
+    for file, content in ((context / "app.py", "app\n"), (dockerfile, "FROM scratch\n")):
+        file.parent.mkdir()
+        file.write_text(content)
+    images.Minikube("minikube").build("new:1", context, dockerfile, {}, "docker")
+    assert (minikube / "context").read_text() == "FROM scratch\napp\n"
+    assert [file.name for file in context.iterdir()] == ["app.py"]
 
 
 # The client leaves the connection open that it could not make.

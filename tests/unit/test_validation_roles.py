@@ -16,7 +16,7 @@ MORE: dict[str, dict[str, Any]] = {
     "flask_app": {
         "flask_app_gateway": {},
         "flask_app_base_image": "localhost/library/python:3.13",
-        "flask_app_has_dockerfile": True,
+        "flask_app_has_recipe": True,
     },
     "pgadmin": {"pgadmin_gateway": {}, "pgadmin_image": "localhost/dpage/pgadmin4:9.18"},
     "monitoring": {"monitoring_alert_names": ["NoPrimary", "HighLatency"]},
@@ -25,6 +25,7 @@ MORE: dict[str, dict[str, Any]] = {
     "image": {
         "image_reference": "shop:1",
         "image_context": "/shop",
+        "image_dockerfile": "/shop/Dockerfile",
         "image_build_network": "host",
         "image_builder": "engine",
         "image_delivery": "registry",
@@ -269,8 +270,8 @@ def test_autoscaling_needs_room() -> None:
     assert list(found) == ["flask_app_autoscaling_max"]
 
 
-def test_the_source_folder_needs_a_dockerfile_unless_there_is_an_image() -> None:
-    without = {"flask_app_source": "/nonexistent", "flask_app_has_dockerfile": False}
+def test_the_source_folder_needs_a_recipe_unless_there_is_an_image() -> None:
+    without = {"flask_app_source": "/nonexistent", "flask_app_has_recipe": False}
     assert list(complaints("flask_app", given("flask_app", **without))) == ["flask_app_source"]
     assert complaints("flask_app", given("flask_app", **without, flask_app_image="shop:1")) == {}
 

@@ -107,7 +107,7 @@ RULES: dict[str, Rule] = {
 def problems(settings: Settings) -> list[Problem]:
     """Everything that is wrong with the settings.
 
-    Beside them it reads ``flask_app_has_dockerfile``: whether the source folder has a Dockerfile.
+    Beside them it reads ``flask_app_has_recipe``: whether the source folder has a Dockerfile or a requirements.txt.
     """
     return [
         *check(settings, RULES, ALIASES),
@@ -142,8 +142,9 @@ def secrets(settings: Settings) -> Iterator[Problem]:
 
 
 def images(settings: Settings) -> Iterator[Problem]:
-    if settings.get("flask_app_image") == "" and not settings.get("flask_app_has_dockerfile", True):
-        yield Problem("flask_app_source", "it takes a folder with a Dockerfile", settings["flask_app_source"])
+    if settings.get("flask_app_image") == "" and not settings.get("flask_app_has_recipe", True):
+        wanted = "it takes a folder with a Dockerfile or a requirements.txt"
+        yield Problem("flask_app_source", wanted, settings["flask_app_source"])
 
 
 def autoscaling(settings: Settings) -> Iterator[Problem]:

@@ -16,7 +16,7 @@ RULES: dict[str, Rule] = {
 def problems(settings: Settings) -> list[Problem]:
     """Everything that is wrong with the settings.
 
-    Beside them it reads ``image_has_dockerfile``: whether the folder has a Dockerfile.
+    Beside them it reads ``image_has_dockerfile``: whether the Dockerfile is there.
     """
     return [*check(settings, RULES), *build(settings)]
 
@@ -28,7 +28,7 @@ def build(settings: Settings) -> Iterator[Problem]:
             "image_builder", f"minikube's nodes alone build, and image_delivery is {delivery}: set engine", "node"
         )
     if not settings["image_has_dockerfile"]:
-        yield Problem("image_context", "it takes a folder with a Dockerfile", settings["image_context"])
+        yield Problem("image_dockerfile", "it takes the path of a Dockerfile", settings["image_dockerfile"])
     # A proxy's address, for one, may have a password.
     if wanted := kubernetes.variables(settings["image_buildargs"]):
         yield Problem("image_buildargs", wanted)
