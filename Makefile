@@ -238,13 +238,15 @@ test-role-%: $(VENV)/dev.stamp $(VENV)/tools.stamp ## Test one role alone, such 
 	@molecule reset --scenario-name $* --no-report > /dev/null 2>&1
 	@$(RUN) molecule test --scenario-name $* --report --no-command-borders
 
-# Without ARGS, what touches nothing of the stack runs beside the other tests. What needs the machine for itself comes last.
+# Without ARGS, three streams run side by side: what touches nothing of the stack, what changes a stack again and again, on a second
+# one, and all else. What needs the machine for itself comes last.
 E2E := pytest tests/e2e
 test-e2e: $(VENV)/dev.stamp $(VENV)/tools.stamp $(VENV_APP)/dev.stamp $(VENV_CHECKOV)/stamp ## Test the running stack (ARGS='-m backup')
 ifeq ($(strip $(ARGS)),)
 	@mkdir -p $(OUTPUT); failed=0; $(E2E) -m beside > $(OUTPUT)/beside 2>&1 & beside=$$!; \
-	$(E2E) -m 'not beside and not alone and not docker_driver' || failed=1; \
-	wait $$beside || failed=1; cat $(OUTPUT)/beside; \
+	INVENTORY=tests/e2e/second $(E2E) -m second > $(OUTPUT)/second 2>&1 & second=$$!; \
+	$(E2E) -m 'not beside and not second and not alone and not docker_driver' || failed=1; \
+	wait $$beside || failed=1; cat $(OUTPUT)/beside; wait $$second || failed=1; cat $(OUTPUT)/second; \
 	$(E2E) -m alone || failed=1; exit $$failed
 else
 	@$(RUN) pytest $(if $(findstring tests/,$(ARGS)),,tests/e2e)

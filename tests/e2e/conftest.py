@@ -7,6 +7,7 @@ import json
 import os
 import re
 import shlex
+import shutil
 import socket
 import subprocess
 import time
@@ -27,6 +28,7 @@ from stack.inventory import read_settings
 ROOT = Path(__file__).parents[2]
 DURATIONS = ROOT / "test-output" / "durations"
 INVENTORY = os.environ.get("INVENTORY", "inventory/minikube")
+SECOND = Path(__file__).parent / "second"
 SETTINGS = [
     "minikube_provider", "monitoring_ingress_targets", "monitoring_nodes", "stack_app_host", "stack_ca_file",
     "stack_context", "stack_image_delivery", "stack_image_registry", "stack_kubeconfig", "stack_namespace",
@@ -129,8 +131,8 @@ class Stack:
         return self.resource(kind).get(name=name, namespace=self.namespace)
 
     def is_settled(self) -> bool:
-        """Whether no pod of the cluster is starting or ending."""
-        pods = self.resource("Pod").get().items
+        """Whether no pod of the stack is starting or ending."""
+        pods = self.resource("Pod").get(namespace=self.namespace).items
         return all(pod.status.phase != "Pending" and not pod.metadata.deletionTimestamp for pod in pods)
 
     def pods(self, app: str) -> list[Any]:
@@ -321,6 +323,30 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Run]:
         return Run(result.returncode, result.stdout, time.monotonic() - began)
 
     return run
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _second_stack(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Where the tests are told to use the second stack (INVENTORY=tests/e2e/second), it is there while they run.
+
+    Its namespace is that of the kubeconfig's context, so that commands work as typed.
+    """
+    if (ROOT / INVENTORY).resolve() != SECOND:
+        yield
+        return
+    kubeconfig = tmp_path_factory.mktemp("second") / "kubeconfig"
+    shutil.copyfile(os.environ.get("KUBECONFIG") or Path.home() / ".kube" / "config", kubeconfig)
+    with pytest.MonkeyPatch.context() as patch:
+        # Before any other fixture reads the settings, which name it.
+        patch.setenv("KUBECONFIG", str(kubeconfig))
+        site, kubectl, settings = (request.getfixturevalue(name) for name in ("site", "kubectl", "settings"))
+        namespace = settings["stack_namespace"]
+        kubectl(f"config set-context {settings['stack_context']} --namespace={namespace}")
+        try:
+            site().succeeded()
+            yield
+        finally:
+            kubectl(f"delete namespace {namespace} --ignore-not-found --wait=false")
 
 
 @pytest.fixture(scope="session")

@@ -49,6 +49,7 @@ def switch_over(stack: Stack, kubectl: Kubectl, sql: Callable[..., str]) -> None
     kubectl(f"exec {name} -c postgres -- patronictl switchover postgres --leader {name} --force")
 
 
+@pytest.mark.second
 def test_the_service_follows_its_password(site: Site, stack: Stack, kubectl: Kubectl, sql: Callable[..., str]) -> None:
     """No request fails while its pods are replaced, and none once all of them have had to connect anew."""
     former, before, ran = stack.secret("flask-app-db"), pods(stack), images(stack)
@@ -81,6 +82,7 @@ def test_the_service_follows_its_password(site: Site, stack: Stack, kubectl: Kub
     assert stack.secret("flask-app-db") == now
 
 
+@pytest.mark.second
 def test_pgadmin_and_prometheus_follow_theirs(site: Site, stack: Stack, kubectl: Kubectl) -> None:
     before = pods(stack)
     fresh = {f"postgres_{name}_password": secrets.token_hex(20) for name in ("console", "monitoring")}
@@ -96,6 +98,7 @@ def test_pgadmin_and_prometheus_follow_theirs(site: Site, stack: Stack, kubectl:
     assert site("--tags", "postgres").succeeded().changes == []
 
 
+@pytest.mark.second
 def test_check_mode_shows_who_comes_along(site: Site, stack: Stack) -> None:
     before = stack.versions()
     run = site("--check", "--diff", "--tags", "postgres", postgres_app_password="check-mode-only-4").succeeded()
@@ -104,6 +107,7 @@ def test_check_mode_shows_who_comes_along(site: Site, stack: Stack) -> None:
     assert stack.versions() == before
 
 
+@pytest.mark.second
 def test_the_certificate_follows_the_host(site: Site, stack: Stack) -> None:
     url = f"https://{MOVED}"
     try:

@@ -11,6 +11,8 @@ import pytest
 from conftest import Run, Stack, console_connects, until
 from test_docs import BLOCKS
 
+pytestmark = pytest.mark.second
+
 Site = Callable[..., Run]
 Kubectl = Callable[..., str]
 

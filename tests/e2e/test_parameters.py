@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 from conftest import Run, Stack
 
+pytestmark = pytest.mark.second
+
 # Each by what the message has to say of it. The first ones PostgreSQL alone knows.
 REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "zone": ({"timezone": "Europe/Berlinn"}, 'invalid value for parameter "TimeZone": "Europe/Berlinn"'),

@@ -18,6 +18,8 @@ import pytest
 from conftest import Run, Stack, output, until
 from load import steady_load
 
+pytestmark = pytest.mark.second
+
 Site = Callable[..., Run]
 Kubectl = Callable[..., str]
 
