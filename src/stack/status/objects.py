@@ -67,9 +67,7 @@ def pod_state(found: dict[str, Any]) -> dict[str, Any]:
         "node": found.get("spec", {}).get("nodeName"),
         # What a StatefulSet owns is not made anew elsewhere as long as the node may come back.
         "bound": any(owner["kind"] == "StatefulSet" for owner in owners),
-        "ready": any(
-            condition["type"] == "Ready" and condition["status"] == "True" for condition in status.get("conditions", [])
-        ),
+        "ready": has_condition(found, "Ready"),
         "reason": next(
             filter(None, [*unscheduled, *(f"{w.get('reason', '')} {w.get('message', '')}".strip() for w in waiting)]),
             status.get("reason") or status.get("message") or "",
