@@ -41,7 +41,7 @@ endif
 unexport PYTHONDONTWRITEBYTECODE
 export ANSIBLE_FORCE_COLOR ?= $(if $(MAKE_TERMOUT),$(if $(NO_COLOR),0,1),0)
 
-.PHONY: help deploy destroy status logs shell psql secrets open report backup restore rotate replace-node drill sbom dev test lint test-unit test-policy test-app test-roles test-e2e test-issuer test-docker-driver docker-minikube docker-minikube-down fuzz bench dashboards docs
+.PHONY: help deploy destroy status logs shell psql secrets open report backup restore restore-test rotate replace-node drill sbom dev test lint test-unit test-policy test-app test-roles test-e2e test-issuer test-docker-driver docker-minikube docker-minikube-down fuzz bench dashboards docs
 help: ## List these commands
 	@echo "Usage: make COMMAND [INVENTORY=inventory/minikube] [ARGS='-e setting=value']"
 	@awk -F':.*## ' '/^##@ / {printf "\n%s\n", substr($$0, 5)} \
@@ -144,6 +144,9 @@ report: $(VENV)/deploy.stamp ## Write a page with charts of the last hours (ARGS
 
 backup: $(VENV)/deploy.stamp ## Make a backup now (ARGS='-e backup_type=full')
 	@$(PLAYBOOK) playbooks/backup.yml
+
+restore-test: $(VENV)/deploy.stamp ## Restore the last backup beside the stack, read all of it, and remove it again
+	@$(PLAYBOOK) playbooks/restore_test.yml
 
 restore: $(VENV)/deploy.stamp ## Restore a backup (ARGS='-e restore_time=2026-03-01T18:00:00Z')
 	@$(PLAYBOOK) playbooks/restore.yml

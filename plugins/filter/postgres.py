@@ -43,6 +43,7 @@ FUNCTIONS = {
     "noted_repository": "backups.noted_repository",
     "parameters_not_in_force": "parameters.not_in_force",
     "refused_parameters": "parameters.refused",
+    "restore_test_lines": "backups.restore_test_lines",
     "restart_parameters": "parameters.restarting",
     "restore_arguments": "backups.restore_arguments",
     "restore_problems": "backups.restore_problems",

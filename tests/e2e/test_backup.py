@@ -8,6 +8,7 @@ import signal
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from conftest import INVENTORY, ROOT, Run, Stack, has_synchronous_replica, until
@@ -70,6 +71,37 @@ def test_rows_are_restored_to_a_moment(stack: Stack, play: Site, site: Site, sql
     jobs = stack.resource("Job").get(namespace=stack.namespace, label_selector="app=flask-app-migrate").items
     assert [job for job in jobs if job.metadata.creationTimestamp > moment and job.status.succeeded == 1]
     assert site("--diff").succeeded().changes == []
+
+
+def test_a_restore_is_tested_beside_the_stack(stack: Stack, play: Site, kubectl: Kubectl, sql: Sql) -> None:
+    """It succeeds, fails where the last backup has lost a file, and succeeds when that is there again."""
+    stack.write("to be read by the test of a restore")
+    folder = "/var/lib/pgbackrest/backup/postgres"
+    shell = "exec postgres-backup-0 -c pgbackrest -- sh -c"
+
+    def tested() -> dict[str, Any]:
+        return dict(status(status_format="json").document["restore_test"]["last"])
+
+    play("restore_test").succeeded()
+    first = tested()
+    assert first["ok"]
+    assert first["rows"] >= int(sql("SELECT count(*) FROM data"))
+    kubectl(f"{shell} 'mv {folder}/{first['backup']} {folder}/away'")
+    try:
+        assert play("restore_test").code != 0
+        assert not tested()["ok"]
+        assert tested()["succeeded"] == first["ended"]
+        assert any(
+            "could not be restored" in found["what"] for found in status(status_format="json").document["problems"]
+        )
+    finally:
+        kubectl(f"{shell} 'mv {folder}/away {folder}/{first['backup']}'")
+    play("restore_test").succeeded()
+    assert tested()["ok"]
+    # Each has had a volume, which goes with its pod.
+    kubectl("delete jobs -l app=postgres-restore-test")
+    until(lambda: not stack.resource("PersistentVolumeClaim").get(
+        namespace=stack.namespace, label_selector="app=postgres-restore-test").items, 60)  # fmt: skip
 
 
 def test_a_replica_that_fell_behind_catches_up_from_the_archive(kubectl: Kubectl, sql: Sql) -> None:

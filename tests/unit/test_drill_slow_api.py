@@ -22,7 +22,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from stack.drill import slow_api
 
-LATE_S = 0.15
+# Longer than a busy machine takes for an answer that is not late.
+LATE_S = 0.5
 
 
 @pytest.fixture(scope="module")

@@ -56,6 +56,7 @@ def pooler(**changes: Any) -> list[str]:
         BUCKET,
         {"postgres_backup_full_schedule": "@weekly", "postgres_backup_incr_schedule": "*/30 1-3 * * mon-fri"},
         {"postgres_backup_queue_size": "1Gi"},
+        {"postgres_backup_restore_test_schedule": ""},
         {"postgres_backup_enabled": False, "postgres_backup_retention": 0},
     ],
 )
@@ -71,6 +72,9 @@ def test_backups_that_work_are_taken(changes: dict[str, Any]) -> None:
         ("postgres_backup_incr_schedule", {"postgres_backup_incr_schedule": "nightly"}),
         ("postgres_backup_retention", {"postgres_backup_retention": 0}),
         ("postgres_backup_resources", {"postgres_backup_resources": {"limits": {"memory": "a lot"}}}),
+        ("postgres_backup_restore_test_schedule", {"postgres_backup_restore_test_schedule": "sundays"}),
+        ("postgres_backup_restore_test_max_age", {"postgres_backup_restore_test_max_age": 0}),
+        ("postgres_backup_restore_test_requests", {"postgres_backup_restore_test_requests": {"memory": "a lot"}}),
         (
             "postgres_backup_queue_size",
             {"postgres_backup_queue_size": "5Gi", "postgres_backup_database_storage_size": "1Gi"},

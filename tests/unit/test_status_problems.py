@@ -19,6 +19,7 @@ LIMITS = {
     "volume_percent": 85,
     "lag_mb": 16,
     "backup_hours": 26,
+    "restore_test_days": 8,
     "error_percent": 1,
     "connections_percent": 90,
     "restart_minutes": 60,
@@ -124,6 +125,13 @@ def state() -> dict[str, Any]:
             "status": "ok", "ok": True, "count": 3, "restored": None, "archiving": True,
             "last": {"label": "F", "type": "full", "time": "2026-03-01T02:00:00+00:00", "bytes": 1, "damaged": False},
         },
+        "restore_test": {
+            "since": "2026-01-01T00:00:00Z",
+            "last": {
+                "ok": True, "reason": "", "backup": "F", "ended": "2026-02-26T03:31:00+00:00",
+                "succeeded": "2026-02-26T03:31:00+00:00", "rows": 1234, "newest_seconds": 31.0, "restore_seconds": 14.2,
+            },
+        },
         "alerts": [],
         "volumes": [
             {
@@ -220,6 +228,7 @@ URGENT = [
     (put("backups", "last", time="2026-02-27T12:00:00+00:00"), "the last backup is 48 h old"),
     (put("backups", "last", damaged=True), "the last backup, F, has damaged pages"),
     (put("backups", archiving=False), "WAL does not reach the repository of backups"),
+    (put("restore_test", "last", ok=False, reason="pg_amcheck: index is broken"), "the last backup could not be restored: pg_amcheck: index is broken"),
     (put(alerts=[{"name": "NoPrimary", "severity": "critical", "since": "2026-03-01T11:00:00Z", "summary": "none", "command": None}]), "alert NoPrimary since 11:00 UTC: none"),
 ]  # fmt: skip
 NOTICES = [
@@ -240,6 +249,8 @@ NOTICES = [
     (put("database", "members", 1, tags=["nofailover"]), "postgres-1 has the tag nofailover: it cannot stand in for the primary"),
     (put("collations", 1, recorded="2.31", actual=None), "database app has noted collation version 2.31, and its collation has none"),
     (put("collations", 1, collations=3), "3 collations in database app are of another version than the system's"),
+    (put("restore_test", "last", succeeded="2026-02-20T03:31:00+00:00"), "for 9 days no restore was tested"),
+    (put("restore_test", last=None), "for 60 days no restore was tested"),
     (put("requests", error_share=0.02), "2.0% of all requests since the pods' start ended with an error, none of the last"),
     (put("front_door", "answers", 0, issuer_unknown=True), "app.example.com shows the certificate in tls-secret, whose issuer this machine does not trust"),
     (put(clock_seconds_ahead=600.0), "the clock of this machine is 10 min ahead of the cluster's: what it dates is wrong by that much"),
@@ -294,6 +305,8 @@ def test_nothing_is_well_that_nobody_has_asked(state: dict[str, Any], change: Ca
         put(requests=None),
         put(alerts=None),
         put(backups=None),
+        put(restore_test=None),
+        put("restore_test", last=None, since="2026-02-26T00:00:00Z"),
         put(collations=None),
         put("connections", **{"flask-app": None}),
         put("database", "primary", connections=87, connections_limit=97),

@@ -178,3 +178,21 @@ def restore_arguments(wanted: Mapping[str, str], clone: bool) -> list[str]:
     if wanted["timeline"] != "latest":
         found.append(f"--target-timeline={wanted['timeline']}")
     return [*found, "--archive-mode=off"] if clone else found
+
+
+def restore_summary(found: Mapping[str, Any]) -> str:
+    """What a restore that was tested took and brought, by the result of ``postgres-restore-test`` in the image."""
+    age = "no change after the backup" if found["newest_seconds"] is None else f"{found['newest_seconds']:.0f} s old"
+    return f"{found['restore_seconds']:.0f} s, {found['rows']:,} rows, the newest change {age}"
+
+
+def restore_test_lines(found: Mapping[str, Any]) -> list[str]:
+    """The result of a test that succeeded, for people."""
+    took = f"Backup {found['backup']} was restored in {found['restore_seconds']:.1f} s"
+    read = f"every table and index of it read in {found['check_seconds']:.1f} s"
+    age = found["newest_seconds"]
+    newest = "was in the backup" if age is None else f"was {age:.0f} s old"
+    return [
+        f"{took}, and {read}.",
+        f"It has {found['rows']:,} rows in {found['bytes'] / 2**20:.0f} MiB; its newest change {newest}.",
+    ]

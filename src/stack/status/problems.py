@@ -45,7 +45,7 @@ class Judge:
         parts = (
             self.front_door, self.nodes, self.workloads, self.missing, self.pods, self.budgets, self.jobs,
             self.autoscalers, self.database, self.connections, self.collations, self.requests, self.volumes,
-            self.certificates, self.backups, self.alerts, self.clock, self.unread,
+            self.certificates, self.backups, self.restore_test, self.alerts, self.clock, self.unread,
         )  # fmt: skip
         return sorted((found for part in parts for found in part()), key=lambda found: not found["urgent"])
 
@@ -387,6 +387,18 @@ class Judge:
             yield problem(
                 "WAL does not reach the repository of backups", f"{self.kubectl} logs -l app=postgres --tail=20"
             )
+
+    def restore_test(self) -> Iterator[dict[str, Any]]:
+        """Whether the backups can be restored, as far as it was tried."""
+        if not (found := self.state["restore_test"]):
+            return
+        last = found["last"]
+        if last and not last["ok"]:
+            yield problem(f"the last backup could not be restored: {shortened(last['reason'])}", "make restore-test")
+            return
+        days = self.minutes_since(last["succeeded"] if last else found["since"]) / (24 * 60)
+        if days > self.limits["restore_test_days"]:
+            yield notice(f"for {days:.0f} days no restore was tested", "make restore-test")
 
     def alerts(self) -> Iterator[dict[str, Any]]:
         every = "kubectl exec prometheus-0 -- promtool query instant http://localhost:9090 ALERTS"

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from stack.postgres.backups import restore_summary
+
 VERDICTS = {
     "well": "All is well.",
     "wrong": "WRONG",
@@ -82,6 +84,8 @@ def _parts(document: dict[str, Any]) -> Iterator[str]:
     yield ""
     yield f"{'REQUESTS':<28} {_requests(document['requests'])}"
     yield f"{'BACKUPS':<28} {_backups(document)}"
+    if tested := document["restore_test"]:
+        yield f"{'RESTORE TEST':<28} {_restore_test(tested['last'])}"
     yield f"{'ALERTS':<28} {_alerts(document)}"
 
 
@@ -113,6 +117,12 @@ def _backups(document: dict[str, Any]) -> str:
     last = minute(backups["last"]["time"]) if backups["last"] else "none"
     restored = minute(backups["restored"]) if backups["restored"] else "never"
     return f"{backups['count']} kept, the last {last}; last restored {restored}"
+
+
+def _restore_test(last: dict[str, Any] | None) -> str:
+    if not last:
+        return "none yet"
+    return f"{minute(last['ended'])}, " + (restore_summary(last) if last["ok"] else "FAILED")
 
 
 def _alerts(document: dict[str, Any]) -> str:

@@ -40,6 +40,8 @@ PATRONI_PORT = 8008
 PROMETHEUS_PORT = 9090
 # The annotation that playbooks/restore.yml leaves.
 RESTORED = "flask-postgres-stack/restored"
+# The CronJob that tests restores, and the ConfigMap of its results.
+RESTORE_TEST = "postgres-restore-test"
 PSQL = 'psql -U "$POSTGRES_USER" -XAt'
 PRIMARY = """
 SELECT json_build_object(
@@ -162,6 +164,7 @@ class Reader:
             "primary": self._primary,
             "collations": self._collations,
             "backups": lambda: self._backups(backups_annotations.get(RESTORED)),
+            "restore test": lambda: self._restore_test(found.get("cronjobs", [])),
             "alerts": self._alerts,
             "pgAdmin's connection": lambda: self._connects("pgadmin", CONSOLE_CONNECTS),
             "the service's connection": lambda: self._connects("flask-app", SERVICE_CONNECTS),
@@ -214,6 +217,7 @@ class Reader:
             },
             "certificates": list(certificates(found["certificates"], now)) if "certificates" in found else None,
             "backups": backups,
+            "restore_test": later.get("restore test"),
             "alerts": later.get("alerts"),
             "volumes": self._volumes(found["claims"], mounts, later) if "claims" in found else None,
             "requests": later.get("requests"),
@@ -335,6 +339,16 @@ class Reader:
             },
             "restored": restored,
         }  # fmt: skip
+
+    def _restore_test(self, cronjobs: list[dict[str, Any]]) -> dict[str, Any] | None:
+        """The last test of a restore, and since when there are any; None where there are none."""
+        found = next((item for item in cronjobs if item["metadata"]["name"] == RESTORE_TEST), None)
+        if found is None:
+            return None
+        path = f"/api/v1/namespaces/{self.cluster.namespace}/configmaps/{RESTORE_TEST}"
+        data = json.loads(self.cluster.get(path)).get("data") or {}
+        last = json.loads(data["result.json"]) if "result.json" in data else None
+        return {"since": found["metadata"]["creationTimestamp"], "last": last}
 
     def _alerts(self) -> list[dict[str, Any]] | None:
         """The alerts that are firing, by Prometheus, where there is one."""

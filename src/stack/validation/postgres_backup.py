@@ -44,11 +44,19 @@ def authority(value: Any) -> str | None:
     return None if "-----BEGIN CERTIFICATE-----" in value else "it takes a certificate as PEM, or nothing"
 
 
+def requests(value: Any) -> str | None:
+    """What a container requests, of which another setting has the limits."""
+    return kubernetes.resources({"requests": value})
+
+
 RULES: dict[str, Rule] = {
     "postgres_backup_storage_size": volume,
     "postgres_backup_storage_class": optional(dns.subdomain),
     "postgres_backup_full_schedule": schedule,
     "postgres_backup_incr_schedule": schedule,
+    "postgres_backup_restore_test_schedule": optional(schedule),
+    "postgres_backup_restore_test_max_age": number(1, 3650, wanted="it takes days, 1 to 3650"),
+    "postgres_backup_restore_test_requests": requests,
     "postgres_backup_retention": number(1, 9999, wanted="it takes the number of full backups to keep, 1 to 9999"),
     "postgres_backup_resources": kubernetes.resources,
     "postgres_backup_timeout": number(60, wanted="it takes 60 seconds or more"),
