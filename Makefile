@@ -145,11 +145,11 @@ report: $(VENV)/deploy.stamp ## Write a page with charts of the last hours (ARGS
 backup: $(VENV)/deploy.stamp ## Make a backup now (ARGS='-e backup_type=full')
 	@$(PLAYBOOK) playbooks/backup.yml
 
-restore-test: $(VENV)/deploy.stamp ## Restore the last backup beside the stack, read all of it, and remove it again
-	@$(PLAYBOOK) playbooks/restore_test.yml
-
 restore: $(VENV)/deploy.stamp ## Restore a backup (ARGS='-e restore_time=2026-03-01T18:00:00Z')
 	@$(PLAYBOOK) playbooks/restore.yml
+
+restore-test: $(VENV)/deploy.stamp ## Restore the last backup beside the stack, read all of it, and remove it again
+	@$(PLAYBOOK) playbooks/restore_test.yml
 
 rotate: $(VENV)/deploy.stamp ## Replace secrets while the stack serves (WHAT=database, pgadmin, token, certificates, ca or all)
 	@$(PLAYBOOK) playbooks/rotate.yml -e "rotate=$$WHAT"
