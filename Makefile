@@ -41,7 +41,7 @@ endif
 unexport PYTHONDONTWRITEBYTECODE
 export ANSIBLE_FORCE_COLOR ?= $(if $(MAKE_TERMOUT),$(if $(NO_COLOR),0,1),0)
 
-.PHONY: help deploy destroy status logs shell psql secrets open report backup restore restore-test rotate replace-node drill sbom dev test lint test-unit test-policy test-app test-roles test-e2e test-issuer test-docker-driver docker-minikube docker-minikube-down fuzz bench dashboards docs
+.PHONY: help deploy destroy status logs shell psql secrets open report backup restore restore-test rotate replace-node drill sbom dev test lint test-unit test-policy test-app test-roles test-e2e test-issuer test-docker-driver test-docker-driver-short docker-minikube docker-minikube-down fuzz bench bench-docker-driver dashboards docs
 help: ## List these commands
 	@echo "Usage: make COMMAND [INVENTORY=inventory/minikube] [ARGS='-e setting=value']"
 	@awk -F':.*## ' '/^##@ / {printf "\n%s\n", substr($$0, 5)} \
@@ -175,10 +175,11 @@ test: ## Run every test: lint, unit, policy, the service, then a deployment, the
 	stage() { \
 	  local began=$$SECONDS result=passed; echo "=== make $$1"; \
 	  $(MAKE) --no-print-directory $$1 ARGS= || result=FAILED; \
-	  printf '%-11s %s in %d s\n' $$1 $$result $$((SECONDS - began)) >> $(OUTPUT)/stages; \
+	  printf '%-25s %s in %d s\n' $$1 $$result $$((SECONDS - began)) >> $(OUTPUT)/stages; \
 	}; \
 	stage lint; stage test-unit; stage test-policy; \
 	stage test-app > $(OUTPUT)/app 2>&1 & stage deploy; stage test-roles; wait; cat $(OUTPUT)/app; \
+	stage test-docker-driver-short; \
 	stage test-e2e; \
 	echo; echo "=== stages"; cat $(OUTPUT)/stages; \
 	echo "=== slowest tests"; sort -rn $(OUTPUT)/durations | head; \
@@ -261,6 +262,9 @@ test-issuer: $(VENV)/dev.stamp $(VENV)/tools.stamp ## Test certificates from cer
 test-docker-driver: $(VENV)/dev.stamp $(VENV)/tools.stamp ## Test the stack on a Minikube with the Docker driver, of one node and of several (NODES=3)
 	@$(RUN) pytest tests/e2e/test_docker_driver.py tests/e2e/test_docker_nodes.py
 
+test-docker-driver-short: $(VENV)/dev.stamp $(VENV)/tools.stamp ## Test a first start, an edit, a killed node and a removal there
+	@$(RUN) pytest tests/e2e/test_docker_driver.py -m short
+
 docker-minikube: $(VENV)/dev.stamp ## Start a Minikube with the Docker driver beside all others, as root (NODES=1)
 	@python -m stack.docker_minikube up --nodes="$$NODES"
 
@@ -273,6 +277,9 @@ fuzz: $(VENV)/dev.stamp $(VENV_APP)/dev.stamp ## Send 10,000 generated requests 
 bench: $(VENV)/dev.stamp $(VENV)/tools.stamp $(VENV_APP)/dev.stamp $(VENV_BENCH)/stamp ## Measure the speed that the documents promise
 	@missed=0; $(RUN) python -m stack.bench || missed=1; \
 	cd app && ../$(VENV_APP)/bin/python -m bench || missed=1; exit $$missed
+
+bench-docker-driver: $(VENV)/dev.stamp $(VENV)/tools.stamp ## Measure deployments on the empty cluster of make docker-minikube
+	@python -m stack.bench.docker_driver
 
 dashboards: $(VENV)/dev.stamp ## Generate Grafana's dashboards from src/stack/report/panels.py
 	@python -m stack.report.dashboards roles/monitoring/files/dashboards

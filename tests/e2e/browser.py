@@ -24,12 +24,12 @@ PATIENCE = 30 * SECONDS
 ATTEMPTS = 3
 
 
-def verified_key(url: str, ca_file: Path) -> str:
+def verified_key(url: str, ca_file: Path, address: str) -> str:
     """Verify the server's certificate and host name with the CA, and return the hash of its key."""
     host, port = urlsplit(url).hostname or "", urlsplit(url).port or 443
     context = ssl.create_default_context(cafile=ca_file)
     with (
-        socket.create_connection((host, port), timeout=10) as connection,
+        socket.create_connection((address, port), timeout=10) as connection,
         context.wrap_socket(connection, server_hostname=host) as tls,
     ):
         certificate = x509.load_der_x509_certificate(tls.getpeercert(binary_form=True) or b"")
@@ -38,8 +38,8 @@ def verified_key(url: str, ca_file: Path) -> str:
 
 
 @contextmanager
-def open_page(url: str, ca_file: Path) -> Iterator[Page]:
-    """A page of a fresh Chromium on the URL's host, which is this machine.
+def open_page(url: str, ca_file: Path, address: str = "127.0.0.1") -> Iterator[Page]:
+    """A page of a fresh Chromium on the URL's host, which is at this address.
 
     Chromium has a store of authorities per user, which tests leave alone: it is told to accept the one key whose
     certificate has just been verified with the stack's CA, and refuses every other.
@@ -57,8 +57,8 @@ def open_page(url: str, ca_file: Path) -> Iterator[Page]:
                 "--disable-background-networking",
                 "--disable-component-update",
                 "--disable-sync",
-                f"--host-resolver-rules=MAP {urlsplit(url).hostname} 127.0.0.1",
-                f"--ignore-certificate-errors-spki-list={verified_key(url, ca_file)}",
+                f"--host-resolver-rules=MAP {urlsplit(url).hostname} {address}",
+                f"--ignore-certificate-errors-spki-list={verified_key(url, ca_file, address)}",
             ],
         )
         page = browser.new_page(viewport={"width": 1400, "height": 900})

@@ -7,10 +7,12 @@ import json
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,6 +25,7 @@ from stack.docker_minikube.nodes import archives
 from stack.docker_minikube.shell import CLUSTER, PROFILE
 
 NAMESPACE = "flask-postgres"
+USER = "flask-postgres-stack"
 # What pip and uv need to reach their index from here.
 INDEX = re.compile(r"(?i)(pip|uv)_|ssl_cert|.*(_ca_bundle|_proxy)$")
 
@@ -40,6 +43,26 @@ def unavailable() -> str:
 
 def cluster(*arguments: str) -> None:
     subprocess.run([sys.executable, "-m", "stack.docker_minikube", *arguments], check=True, cwd=ROOT)
+
+
+@contextmanager
+def plain_user() -> Iterator[Path]:
+    """An account of the group docker, and no more, with a checkout in its home: the folder of that."""
+    subprocess.run(["userdel", "--remove", USER], check=False, capture_output=True)
+    subprocess.run(["useradd", "--create-home", "--groups", "docker", USER], check=True)
+    try:
+        tree = Path("/home", USER, "stack")
+        listing = ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"]
+        files = subprocess.run(listing, check=True, cwd=ROOT, capture_output=True, text=True).stdout
+        for name in filter(None, files.split("\0")):
+            # One that was removed and not yet committed is listed as well.
+            if (ROOT / name).exists():
+                (tree / name).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy2(ROOT / name, tree / name)
+        subprocess.run(["chown", "--recursive", f"{USER}:", str(tree)], check=True)
+        yield tree
+    finally:
+        subprocess.run(["userdel", "--remove", USER], check=False, capture_output=True)
 
 
 @dataclass(frozen=True)

@@ -51,6 +51,8 @@ def environment(engine: Engine, image: str, owner: str, number: int) -> dict[str
         "MINIKUBE_BASE_IMAGE": image,
         "MINIKUBE_PRELOAD": "false",
         "MINIKUBE_SERVICE_CLUSTER_IP_RANGE": SERVICE_RANGE,
+        # Another than minikube's own, which nothing of the stack may take for granted.
+        "MINIKUBE_APISERVER_PORT": "8444",
     }
 
 
