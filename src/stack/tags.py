@@ -38,6 +38,7 @@ HARMLESS = {
     "stack_context": "the cluster that everything is read from",
     "stack_image_registry": "each image has one user",
     "stack_image_repository": "each image has one user",
+    "stack_is_small": "what each role requests is its own",
     "stack_kubeconfig": "the cluster that everything is read from",
     "stack_storage_class": "each volume keeps its class, and its role refuses another",
     "stack_versions": "each image has one user",

@@ -5,10 +5,13 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
+import jinja2
 import yaml
 
 from stack.validation import specs
 
+TEMPLATES = jinja2.Environment(autoescape=True)
+TEMPLATES.filters["bool"] = bool
 STACK = {
     "stack_namespace": "flask-postgres",
     "stack_kubeconfig": "/root/.kube/config",
@@ -36,9 +39,18 @@ def defaults(role: str) -> dict[str, Any]:
         text = value.removeprefix("{{ ").removesuffix(" }}") if isinstance(value, str) else ""
         if text in STACK:
             given[name] = STACK[text]
+        elif isinstance(value, dict):
+            given[name] = rendered(value)
         elif "{{" not in str(value):
             given[name] = value
     return given
+
+
+def rendered(value: Any) -> Any:
+    """A value as it is on a cluster that is not small."""
+    if isinstance(value, dict):
+        return {key: rendered(part) for key, part in value.items()}
+    return TEMPLATES.from_string(value).render() if isinstance(value, str) else value
 
 
 def complaints(role: str, settings: dict[str, Any]) -> dict[str, str]:

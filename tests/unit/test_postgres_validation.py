@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import yaml
+from role_settings import rendered
 
 from stack.postgres import connections
 from stack.validation import Problem, lines, postgres
@@ -20,6 +21,7 @@ SETTINGS: dict[str, Any] = {
     "postgres_namespace": "flask-postgres",
     "postgres_base_image": "docker.io/library/postgres:17-trixie",
     "postgres_image_repository": "",
+    "postgres_resources": rendered(DEFAULTS["postgres_resources"]),
     "postgres_storage_class": "standard",
     "postgres_archiving_enabled": True,
     "postgres_archiving_resources": {"limits": {"memory": "256Mi"}},
