@@ -32,7 +32,7 @@ def deployment(*, client: bool) -> dict[str, Any]:
     container: dict[str, Any] = {
         "envFrom": [{"configMapRef": {"name": CONFIG[1]}}, {"secretRef": {"name": LOGIN[1]}}],
         "volumeMounts": [
-            {"name": "tmp", "mountPath": "/tmp"},
+            {"name": "tmp", "mountPath": "/tmp"},  # nosec B108
             {"name": "ca", "mountPath": "/etc/ssl/stack", "readOnly": True},
         ],
     }
