@@ -55,7 +55,7 @@ def changed_names(result: Result) -> list[str]:
     # kubernetes.core.k8s answers with a list where it was given more than one.
     done = applied["results"] if isinstance(applied.get("results"), list) else [result]
     objects = [one.get("result") or {} for one in done if isinstance(one, Mapping) and one.get("changed")]
-    return [f"{found['kind']} {found['metadata']['name']}" for found in objects if {"kind", "metadata"} <= found.keys()]
+    return [name for found in objects if (name := _object_name(found))]
 
 
 def reason(result: Result) -> str:
@@ -95,6 +95,15 @@ def failure(step: str, seconds: float, why: str, changes: int) -> str:
     after = f" after {duration(seconds)}" if seconds >= 1 else ""
     advice = "Remove the cause and run the same command again; with -v it shows every task."
     return f"Failed{after}: {step}\n{why}\n{before if changes else 'Nothing was changed.'} {advice}"
+
+
+def _object_name(found: Result) -> str:
+    """The kind and the name of an object; of what was removed the API server answers with a Status, which has both."""
+    kind, name = found.get("kind"), (found.get("metadata") or {}).get("name")
+    if kind == "Status":
+        details = found.get("details") or {}
+        kind, name = details.get("kind"), details.get("name")
+    return f"{kind} {name}" if kind and name else ""
 
 
 def _items(result: Result) -> Iterable[Result]:

@@ -198,6 +198,10 @@ def test_objects_are_named_that_the_cluster_has_changed() -> None:
     assert changed_names({"changed": True, "result": {"results": many}}) == ["Deployment b"]
     assert changed_names(applied("Service", "c", True)) == ["Service c"]
     assert changed_names({"changed": True, "censored": "hidden"}) == []
+    removed = {"kind": "Status", "metadata": {}, "details": {"name": "d", "kind": "jobs"}}
+    assert changed_names({"changed": True, "result": removed}) == ["jobs d"]
+    for odd in ({"kind": "Status", "metadata": {}}, {"kind": "JobList", "metadata": {}}, {"kind": "Job"}, {}):
+        assert changed_names({"changed": True, "result": odd}) == []
     assert changed_names({"changed": True, "result": "text"}) == []
 
 
