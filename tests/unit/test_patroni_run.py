@@ -7,18 +7,23 @@ import json
 import re
 import sys
 import threading
+import time
 from collections.abc import Iterator
+from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib.machinery import SourceFileLoader
 from importlib.util import module_from_spec, spec_from_loader
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import patroni.__main__
 import patroni.postgresql
+import patroni.postgresql.postmaster
+import psutil
 import pytest
 import yaml
+from patroni import ha
 from patroni.dcs import kubernetes
 from patroni.exceptions import DCSError
 from patroni.postgresql.mpp import get_mpp
@@ -127,8 +132,66 @@ def test_what_is_replaced_is_there(patroni_run: ModuleType) -> None:
         ours = inspect.signature(getattr(patroni_run, name)).parameters
         assert {each for each in ours if each not in ("args", "kwargs")} <= original.keys()
     assert callable(patroni.postgresql.Postgresql.is_running)
+    assert issubclass(patroni.postgresql.postmaster.PostmasterProcess, psutil.Process)
+    # Its callback of a stop sleeps by this module's clock.
+    assert "time.sleep(1)" in inspect.getsource(ha.Ha.demote)
+    assert ha.time is time
     # Failsafe mode begins where the store raises this.
     assert issubclass(kubernetes.KubernetesError, DCSError)
+
+
+@pytest.mark.parametrize(
+    ("titles", "called"),
+    [
+        # PostgreSQL sends, and then archives, which nobody waits for.
+        ([["walsender standby", "archiver"], ["walsender standby", "archiver"], ["archiver"]], 3),
+        # Without a replica there is nobody to wait for.
+        ([["archiver"]], 1),
+        # It has ended.
+        ([["walsender standby"], None], 0),
+    ],
+)
+def test_replicas_are_asked_when_they_have_been_sent_everything(
+    patroni_run: ModuleType, monkeypatch: pytest.MonkeyPatch, titles: list[list[str] | None], called: int
+) -> None:
+    looked, asked = 0, []
+
+    class Postgresql:
+        def is_running(self) -> Any:
+            nonlocal looked
+            looked += 1
+            now = titles[looked - 1]
+            children = [SimpleNamespace(cmdline=partial(list, [f"postgres: {each}"])) for each in now or []]
+            return SimpleNamespace(children=lambda: children) if now is not None else None
+
+    def patronis(_: Any, on_shutdown: Any) -> bool:
+        on_shutdown(7, 5)
+        return True
+
+    def on_shutdown(*lsns: int) -> None:
+        began = time.monotonic()
+        ha.time.sleep(1)
+        asked.append((looked, *lsns, time.monotonic() - began < 0.5))
+
+    monkeypatch.setattr(patroni_run, "_stop", patronis)
+    monkeypatch.setattr(ha, "time", patroni_run.HaTime())
+    assert patroni_run.stop(Postgresql(), on_shutdown=on_shutdown) is True
+    assert asked == ([(called, 7, 5, True)] if called else [])
+    # Elsewhere Patroni sleeps as before.
+    began = time.monotonic()
+    ha.time.sleep(0.1)
+    assert time.monotonic() - began >= 0.1
+
+
+def test_a_primary_that_sends_for_ever_is_not_waited_for(
+    patroni_run: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sender = SimpleNamespace(children=lambda: [SimpleNamespace(cmdline=lambda: ["postgres: walsender standby"])])
+    monkeypatch.setattr(patroni_run, "_stop", lambda _, on_shutdown: on_shutdown(7, 5))
+    monkeypatch.setattr(patroni_run, "PATIENCE_SECONDS", 0.1)
+    asked: list[int] = []
+    patroni_run.stop(SimpleNamespace(is_running=lambda: sender), on_shutdown=lambda *lsns: asked.extend(lsns))
+    assert asked == [7, 5]
 
 
 def test_the_lock_is_renewed(patroni_run: ModuleType, store: kubernetes.Kubernetes, server: ApiServer) -> None:

@@ -18,7 +18,10 @@ CHAIN = "DRILL"
 # Seconds for which the API server is away or slow.
 API_S = 60.0
 FILLER = "/var/lib/postgresql/data/drill.fill"
-POSTGRES_PROCESSES = 'for each in /proc/[0-9]*; do [ "$(cat $each/comm)" != postgres ] || echo "${each##*/}"; done'
+PROCESSES = 'for each in /proc/[0-9]*; do [ "$(cat $each/comm)" != {} ] || echo "${{each##*/}}"; done'
+POSTGRES_PROCESSES, PATRONI_PROCESSES = PROCESSES.format("postgres"), PROCESSES.format("patroni-run")
+# For which a primary goes on without Patroni: until its liveness probe has failed often enough, which ends it.
+UNATTENDED_S = 75.0
 
 # Verb, resource and API group of what the account has to be allowed.
 Right = tuple[str, str, str]
@@ -105,6 +108,10 @@ def hang(database: Database, pod: str) -> None:
     # The first one before the others, for it starts new ones.
     stop = f'kill -STOP "$(head -n 1 "$PGDATA/postmaster.pid")"; kill -STOP $({POSTGRES_PROCESSES})'
     database.shell(pod, f"{stop}; (sleep {BACK_AFTER_S}; kill -CONT -1) > /dev/null 2>&1 &")
+
+
+def freeze_patroni(database: Database, pod: str) -> None:
+    database.shell(pod, f"kill -STOP $({PATRONI_PROCESSES}); (sleep {BACK_AFTER_S}; kill -CONT -1) > /dev/null 2>&1 &")
 
 
 def thaw(database: Database) -> None:
@@ -198,6 +205,10 @@ FAULTS: dict[str, Fault] = {
     "kill-postgres": Fault("PostgreSQL alone killed", kill_postgres, 3, 5, 2),
     "freeze": Fault("all processes frozen", freeze, 25, 25, 2, undo=thaw),
     "hang": Fault("PostgreSQL alone frozen", hang, 25, 25, 2, undo=thaw),
+    # Nobody demotes it before its liveness probe fails: it answers reads meanwhile, and acknowledges nothing.
+    "freeze-patroni": Fault(
+        "Patroni alone frozen", freeze_patroni, 25, 25, 2, stale_s=50, lasts_s=UNATTENDED_S, undo=thaw
+    ),
     "disk-full": Fault("disk of the primary full", fill, 5, 10, 2, undo=empty, impossible=shares_the_disk),
     "cut-api": Fault(
         "cut from the API server", cut_from_api, undo=connect, impossible=node.is_elsewhere

@@ -115,7 +115,7 @@ def bring_back() -> None:
 def cut(name: str, seconds: float) -> None:
     """Let no packet of its link into a node or out of it, for a time at most."""
     _later(seconds, "connect", name, "")
-    run(name, "; ".join(_filters("-N {0}", "-A {0} {2} {1} -j DROP", "-I {3} -j {0}")))
+    run(name, " && ".join(_filters("-N {0}", "-A {0} {2} {1} -j DROP", "-I {3} -j {0}")))
 
 
 def connect(name: str) -> None:
