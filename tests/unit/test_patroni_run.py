@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import json
+import os
 import re
 import sys
 import threading
@@ -26,8 +27,12 @@ import yaml
 from patroni import ha
 from patroni.dcs import kubernetes
 from patroni.exceptions import DCSError
+from patroni.file_perm import pg_perm
 from patroni.postgresql.mpp import get_mpp
 from patroni.version import __version__
+
+# Patroni changes the umask where it is imported; what other tests compile would be readable by root alone.
+os.umask(pg_perm.orig_umask)
 
 IMAGE = Path(__file__).parents[2] / "images/postgres"
 OWN, OTHER = "postgres-0", "postgres-1"
