@@ -161,8 +161,8 @@ def test_a_new_cluster_gets_its_rows_from_the_bucket(
 
     # Another repository has a backup of its own, and takes what is written from then on.
     moved = {**values, "postgres_backup_s3_path": "/moved"}
-    assert "Apply the Job of the backup" in site(*tags, **moved).succeeded().output
-    assert "Apply the Job of the backup" not in site(*tags, **moved).succeeded().output
+    assert "postgres_backup : Apply the Job" in site(*tags, **moved).succeeded().output
+    assert "postgres_backup : Apply the Job" not in site(*tags, **moved).succeeded().output
     archive()
     # What is in a repository can still be read.
     moved["postgres_backup_passphrase"] = ""
