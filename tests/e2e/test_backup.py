@@ -76,6 +76,8 @@ def test_rows_are_restored_to_a_moment(stack: Stack, play: Site, site: Site, sql
 def test_a_restore_is_tested_beside_the_stack(stack: Stack, play: Site, kubectl: Kubectl, sql: Sql) -> None:
     """It succeeds, fails where the last backup has lost a file, and succeeds when that is there again."""
     stack.write("to be read by the test of a restore")
+    written = sql("SELECT pg_walfile_name(pg_switch_wal())")
+    until(lambda: sql("SELECT last_archived_wal FROM pg_stat_archiver") >= written, 60)
     folder = "/var/lib/pgbackrest/backup/postgres"
     shell = "exec postgres-backup-0 -c pgbackrest -- sh -c"
 

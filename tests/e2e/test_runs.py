@@ -150,6 +150,7 @@ def test_own_certificate_and_hand_scaled_replicas_survive(site: Site, stack: Sta
     until(stack.answers, 30)
 
 
+@pytest.mark.alone
 def test_an_edit_is_live_within_a_minute(site: Site, stack: Stack, tmp_path: Path) -> None:
     copy = tmp_path / "app"
     shutil.copytree(ROOT / "app", copy, ignore=shutil.ignore_patterns(".*cache", "__pycache__", ".hypothesis"))
