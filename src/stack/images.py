@@ -97,8 +97,14 @@ class Containerd:
         """Put an image into it, from Docker's engine or the offline build's archive; false where neither has it."""
         archive = self._archive(image)
         if archive is not None:
+            # Most runs bring nothing, and need not load the Docker client for it.
+            from stack.builder import KEY_LABEL
+
             with gzip.open(archive) as stream:
                 self._take(iter(lambda: stream.read(1 << 20), b""))
+            # By this the offline build knows what is there; without it the next run would import it again.
+            recipe = archive.parent.name.rpartition("-")[2]
+            _output(*CTR, "label", image, f"{KEY_LABEL}={recipe}")
             return True
         engine = _engine()
         if not engine.has(image):

@@ -20,7 +20,7 @@ from playwright.sync_api import Error, FrameLocator, Locator, Page, Response, ex
 OUTPUT = Path(__file__).parents[2] / "test-output"
 SECONDS = 1000
 # The first page loads some megabytes of scripts, from a pod that has half a processor.
-PATIENCE = 30 * SECONDS
+PATIENCE = 90 * SECONDS
 ATTEMPTS = 3
 
 
