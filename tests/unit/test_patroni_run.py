@@ -31,7 +31,7 @@ from patroni.file_perm import pg_perm
 from patroni.postgresql.mpp import get_mpp
 from patroni.version import __version__
 
-# Patroni changes the umask where it is imported; what other tests compile would be readable by root alone.
+# Patroni takes rights of new files away where it is imported; what other tests compile would be readable by root alone.
 os.umask(pg_perm.orig_umask)
 
 IMAGE = Path(__file__).parents[2] / "images/postgres"
