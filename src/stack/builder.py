@@ -19,13 +19,12 @@ from typing import Any
 
 import docker
 
+from stack.images import CTR, KEY_LABEL, Containerd, ImageError
 from stack.proxies import build_arguments
 
-KEY_LABEL = "flask-postgres-stack.recipe"
 HEARTBEAT_SECONDS = 20
 # What says where a result is kept or put, and nothing of how it is built.
 PLACEMENT = ("cluster", "intermediate")
-CTR = ("ctr", "--namespace", "k8s.io", "images")
 
 
 class BuildError(Exception):
@@ -289,13 +288,10 @@ class Builder:
         return {f"{name}@{key}" for name, key in found}
 
     def import_into_containerd(self, artifact: Artifact) -> None:
-        with subprocess.Popen([*CTR, "import", "-"], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL) as importing:
-            assert importing.stdin is not None
-            with gzip.open(artifact.path) as file:
-                shutil.copyfileobj(file, importing.stdin, 1 << 20)
-        if importing.returncode:
-            raise BuildError(f"{artifact.name}: containerd did not take the image (exit code {importing.returncode})")
-        subprocess.run([*CTR, "label", artifact.name, f"{KEY_LABEL}={artifact.key}"], check=True, capture_output=True)
+        try:
+            Containerd.import_archive(artifact.name, artifact.path, artifact.key)
+        except ImageError as error:
+            raise BuildError(f"{artifact.name}: {error}") from error
 
     def undelivered(self, artifacts: list[Artifact]) -> list[Artifact]:
         present = self.in_containerd()

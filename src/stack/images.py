@@ -21,6 +21,8 @@ OWN = ("flask-postgres-app", "postgres-patroni", "postgres-pooler")
 # What bears this in place of a registry's name is made by the offline build.
 OFFLINE = "localhost/"
 CTR = ("ctr", "--namespace", "k8s.io", "images")
+# The label of an image of the offline build, with the key of its recipe.
+KEY_LABEL = "flask-postgres-stack.recipe"
 
 
 class ImageError(Exception):
@@ -97,20 +99,24 @@ class Containerd:
         """Put an image into it, from Docker's engine or the offline build's archive; false where neither has it."""
         archive = self._archive(image)
         if archive is not None:
-            # Most runs bring nothing, and need not load the Docker client for it.
-            from stack.builder import KEY_LABEL
-
-            with gzip.open(archive) as stream:
-                self._take(iter(lambda: stream.read(1 << 20), b""))
-            # By this the offline build knows what is there; without it the next run would import it again.
-            recipe = archive.parent.name.rpartition("-")[2]
-            _output(*CTR, "label", image, f"{KEY_LABEL}={recipe}")
+            self.import_archive(image, archive, archive.parent.name.rpartition("-")[2])
             return True
         engine = _engine()
         if not engine.has(image):
             return False
         self._take(engine.save(image))
         return True
+
+    @classmethod
+    def import_archive(cls, image: str, archive: Path, recipe: str) -> None:
+        """Put an image of the offline build into it, with the key of its recipe, by which that knows what is there.
+
+        Raises:
+            ImageError: containerd does not take it; the message is a line that says why.
+        """
+        with gzip.open(archive) as stream:
+            cls._take(iter(lambda: stream.read(1 << 20), b""))
+        _output(*CTR, "label", image, f"{KEY_LABEL}={recipe}")
 
     def _archive(self, image: str) -> Path | None:
         if self._artifacts is None or not image.startswith(OFFLINE):

@@ -15,7 +15,8 @@ import docker
 import yaml
 
 from stack import gotools
-from stack.builder import KEY_LABEL, Artifact, Builder, BuildError, steps
+from stack.builder import Artifact, Builder, BuildError, steps
+from stack.images import KEY_LABEL
 
 from .engine import Engine
 
