@@ -122,10 +122,13 @@ class CallbackModule(Default):
         self._tell("\n" + said.strip("\n"))
         self._gap = True
 
+    def _note_failure(self, result: Any) -> None:
+        self._failures[result.host.get_name()] = (self._step, self._seconds(), reason(result.result))
+
     def v2_runner_on_failed(self, result: Any, ignore_errors: bool = False) -> None:
         self._ticker.stop()
         if not ignore_errors:
-            self._failures[result.host.get_name()] = (self._step, self._seconds(), reason(result.result))
+            self._note_failure(result)
         if self._verbose:
             super().v2_runner_on_failed(result, ignore_errors)
         else:
@@ -134,7 +137,7 @@ class CallbackModule(Default):
     def v2_runner_on_unreachable(self, result: Any) -> None:
         self._ticker.stop()
         if not result.task.ignore_unreachable:
-            self._failures[result.host.get_name()] = (self._step, self._seconds(), reason(result.result))
+            self._note_failure(result)
         if self._verbose:
             super().v2_runner_on_unreachable(result)
 

@@ -60,10 +60,10 @@ class Bench:
         listed = self._run(*self._kubectl, "get", "namespaces", "--output=name").split()
         return f"namespace/{self._namespace}" not in listed
 
-    def deploy(self, arguments: str = "") -> float:
+    def deploy(self) -> float:
         """Seconds of `make deploy`."""
         began = time.monotonic()
-        self._run("make", "deploy", f"ARGS=-e @{shell.CLUSTER / 'settings.yml'} {arguments}")
+        self._run("make", "deploy", f"ARGS=-e @{shell.CLUSTER / 'settings.yml'}")
         return time.monotonic() - began
 
     def apply(self) -> float:
