@@ -16,6 +16,7 @@ from kubernetes.client import ApiClient, Configuration
 from kubernetes.client.exceptions import ApiException
 from kubernetes.dynamic.exceptions import DynamicApiError
 from kubernetes.stream import stream
+from kubernetes.stream.ws_client import ERROR_CHANNEL
 from urllib3.exceptions import HTTPError
 from websocket import WebSocketException
 
@@ -171,7 +172,7 @@ class Cluster:
 
         Returns:
             The exit code, None where the command has not ended in time or the connection ended without one; what the
-            command wrote to standard output; and to standard error.
+            command wrote to standard output; and to standard error, or else why there is no exit code.
         """
         # One of its own, for stream() changes the client that it is given while it runs.
         own = kubernetes.client.CoreV1Api(ApiClient(self._settings))
@@ -184,12 +185,9 @@ class Cluster:
         if process.is_open():
             process.close()
             return None, str(process.read_stdout()), str(process.read_stderr())
-        try:
-            # Before the output, for reading all of that reads the exit code as well.
-            code = process.returncode
-        except TypeError:
-            code = None
-        return code, str(process.read_stdout()), str(process.read_stderr())
+        # Before the output, for reading all of that takes this channel's text as well.
+        code, why = ended(str(process.read_channel(ERROR_CHANNEL)))
+        return code, str(process.read_stdout()), str(process.read_stderr()) or why
 
     def run(self, pod: str, container: str, *command: str, seconds: float = TIMEOUT_S) -> str:
         """The standard output of a command in a container.
@@ -201,6 +199,26 @@ class Cluster:
         if code != 0:
             raise OSError(f"{command[0]} in {pod}: {errors.strip() or 'no answer'}")
         return output
+
+
+def ended(status: str) -> tuple[int | None, str]:
+    """How a command in a container has ended, by the ``Status`` that the API server sends last.
+
+    The client's own reading takes the first cause for an exit code, whatever it says:
+    https://github.com/kubernetes-client/python/blob/master/kubernetes/base/stream/ws_client.py.
+
+    Returns:
+        The exit code, and nothing; or None, and why the command has not run or has not ended.
+    """
+    try:
+        document = json.loads(status)
+        if document["status"] == "Success":
+            return 0, ""
+        if document["reason"] == "NonZeroExitCode":
+            return int(document["details"]["causes"][0]["message"]), ""
+        return None, str(document["message"])
+    except (ValueError, KeyError, TypeError, IndexError):
+        return None, status
 
 
 def reason(error: Exception) -> str:
