@@ -155,23 +155,36 @@ class PgAdmin:
             expect(arrow).to_have_class(re.compile(r"\bopen\b"))
 
     @contextmanager
-    def query(self, database: str, sql: str) -> Iterator[FrameLocator]:
-        """Run SQL in a Query Tool on a database whose parents are open; what follows sees its tab, then closes it."""
-        self.node(database).locator(".file-name").click()
+    def query(self, sql: str, *names: str) -> Iterator[FrameLocator]:
+        """Run SQL that has a result, in a Query Tool on the last of these nodes; what follows sees its tab.
+
+        The tab is closed in the end.
+        """
+        opened: list[str] = []
+        self._patiently(lambda: opened.append(self._run_query(sql, names)))
+        key = opened[-1]
+        frame = self.page.frame_locator(f"iframe#{key}")
+        yield frame
+        self.page.locator(f".dock-tab[data-node-key={key}]").get_by_role("button").click()
+        frame.locator("button", has_text="Don't save").click()
+        expect(self.page.locator(f".dock-tab[data-node-key={key}]")).to_have_count(0)
+
+    def _run_query(self, sql: str, names: tuple[str, ...]) -> str:
+        """Run SQL in a new Query Tool, and return its tab's key."""
+        self._expand(names)
+        self.node(names[-1]).locator(".file-name").click()
         tabs = self.page.locator(".dock-tab[data-node-key^=id-query-tool]")
         # There are more where a browser was closed over them: pgAdmin keeps them for the next login.
         known = {tab.get_attribute("data-node-key") for tab in tabs.all()}
         self.page.get_by_role("button", name="Query Tool", exact=True).first.click()
-        expect(tabs).to_have_count(len(known) + 1)
+        expect(tabs).to_have_count(len(known) + 1, timeout=PATIENCE / ATTEMPTS)
         (key,) = {tab.get_attribute("data-node-key") for tab in tabs.all()} - known
         frame = self.page.frame_locator(f"iframe#{key}")
-        frame.locator(".cm-content[contenteditable=true]").first.click()
+        frame.locator(".cm-content[contenteditable=true]").first.click(timeout=PATIENCE / ATTEMPTS)
         self.page.keyboard.insert_text(sql)
         self.page.keyboard.press("F5")
-        yield frame
-        self.page.locator(f".dock-tab[data-node-key={key}]").get_by_role("button").click()
-        frame.locator("button", has_text="Don't save").click()
-        expect(tabs).to_have_count(len(known))
+        expect(frame.get_by_role("gridcell").first).to_be_visible(timeout=PATIENCE / ATTEMPTS)
+        return str(key)
 
     def register_server(self, name: str, host: str) -> None:
         """Add a server by hand, by the menu."""

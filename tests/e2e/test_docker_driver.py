@@ -86,8 +86,7 @@ def test_pgadmin_in_a_browser(row: str, machine: Machine) -> None:
     with open_page(url, machine.authority, machine.address) as page:
         console = PgAdmin(page, url)
         console.login(*account)
-        console.expand("Servers", "postgres", "Databases", "app")
-        with console.query("app", "SELECT name FROM data;") as result:
+        with console.query("SELECT name FROM data;", "Servers", "postgres", "Databases", "app") as result:
             expect(result.get_by_role("gridcell", name=row)).to_be_visible()
         console.screenshot("docker-driver")
 

@@ -37,8 +37,8 @@ def test_the_registered_server_answers_a_query(stack: Stack, pgadmin: PgAdmin, a
     database = stack.secret("pgadmin-db")["DB_NAME"]
     pgadmin.login(*account)
     # Nothing here types a password: opening the server is all that a person does.
-    pgadmin.expand("Servers", "postgres", "Databases", database)
-    with pgadmin.query(database, f"SELECT id, name, created_at FROM data WHERE id = {number};") as result:
+    select = f"SELECT id, name, created_at FROM data WHERE id = {number};"
+    with pgadmin.query(select, "Servers", "postgres", "Databases", database) as result:
         expect(result.get_by_role("gridcell", name=row)).to_be_visible()
         pgadmin.screenshot("query")
     assert pgadmin.elsewhere == [], "the browser was sent to other hosts"
@@ -47,8 +47,8 @@ def test_the_registered_server_answers_a_query(stack: Stack, pgadmin: PgAdmin, a
 def test_the_connection_to_the_database_is_encrypted(stack: Stack, pgadmin: PgAdmin, account: tuple[str, str]) -> None:
     database = stack.secret("pgadmin-db")["DB_NAME"]
     pgadmin.login(*account)
-    pgadmin.expand("Servers", "postgres", "Databases", database)
-    with pgadmin.query(database, "SELECT version FROM pg_stat_ssl WHERE pid = pg_backend_pid();") as result:
+    select = "SELECT version FROM pg_stat_ssl WHERE pid = pg_backend_pid();"
+    with pgadmin.query(select, "Servers", "postgres", "Databases", database) as result:
         expect(result.get_by_role("gridcell", name="TLSv1.3")).to_be_visible()
 
 
