@@ -26,6 +26,14 @@ APP = Path(__file__).parents[1]
 os.environ["PYTHONPATH"] = str(APP / "src")
 AUTHORIZATION = {"Authorization": f"Bearer {TOKEN}"}
 TEMPLATE = "app_template"
+# For tests of what is answered and not of when: a full machine stops a process for longer than the service waits.
+PATIENT = {
+    "db_connect_timeout_s": 20,
+    "db_pool_timeout_ms": 20_000,
+    "db_statement_timeout_ms": 20_000,
+    "db_lock_timeout_ms": 20_000,
+    "db_deadline_ms": 21_000,
+}
 
 
 def settings_of(environ: dict[str, str], **changes: Any) -> Settings:
@@ -100,7 +108,7 @@ def run_app(settings: Settings, **kwargs: Any) -> Iterator[Flask]:
 
 @pytest.fixture
 def app(environ: dict[str, str]) -> Iterator[Flask]:
-    with run_app(settings_of(environ)) as app:
+    with run_app(settings_of(environ, **PATIENT)) as app:
         yield app
 
 

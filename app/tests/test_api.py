@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from werkzeug.test import TestResponse
 
-from conftest import AUTHORIZATION, run_app, settings_of
+from conftest import AUTHORIZATION, PATIENT, run_app, settings_of
 from flask_postgres_app.records import MAX_ID
 from postgres import Server, until
 
@@ -250,9 +250,8 @@ def test_of_many_conditional_writes_one_wins(app: Flask, client: FlaskClient) ->
 
 
 def test_a_write_for_any_version_does_not_fail_on_a_change_meanwhile(environ: dict[str, str], server: Server) -> None:
-    patient = {"db_lock_timeout_ms": 20_000, "db_statement_timeout_ms": 20_000, "db_deadline_ms": 21_000}
     waiting = f"SELECT 1 FROM pg_stat_activity WHERE datname = '{environ['DB_NAME']}' AND wait_event_type = 'Lock'"
-    with run_app(settings_of(environ, **patient)) as app, ThreadPoolExecutor(1) as pool:
+    with run_app(settings_of(environ, **PATIENT)) as app, ThreadPoolExecutor(1) as pool:
         location = create(app.test_client(), "first").headers["Location"]
         other = server.connect(environ["DB_NAME"])
         try:
