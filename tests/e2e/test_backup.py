@@ -14,7 +14,7 @@ import pytest
 from conftest import INVENTORY, ROOT, Run, Stack, has_synchronous_replica, until
 from screen import status
 
-pytestmark = pytest.mark.disruptive
+pytestmark = pytest.mark.second
 
 Kubectl = Callable[..., str]
 Site = Callable[..., Run]

@@ -17,7 +17,7 @@ import pytest
 import requests
 from conftest import NOT_YET, Run, Stack, console_connects, until
 
-pytestmark = pytest.mark.disruptive
+pytestmark = pytest.mark.second
 
 Kubectl = Callable[..., str]
 
