@@ -281,6 +281,9 @@ bench: $(VENV)/dev.stamp $(VENV)/tools.stamp $(VENV_APP)/dev.stamp $(VENV_BENCH)
 bench-docker-driver: $(VENV)/dev.stamp $(VENV)/tools.stamp ## Measure deployments on the empty cluster of make docker-minikube
 	@python -m stack.bench.docker_driver
 
+bench-rows: $(VENV_APP)/dev.stamp ## Measure pages of a table of 3 million records (ARGS='--rows 100000')
+	@cd app && $(RUN) ../$(VENV_APP)/bin/python -m bench.rows
+
 bench-size: $(VENV)/dev.stamp $(VENV)/tools.stamp ## Measure what stacks cost the cluster that they share (ARGS='--stacks 3')
 	@$(RUN) python -m stack.bench.size
 

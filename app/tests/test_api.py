@@ -17,7 +17,8 @@ from hypothesis import strategies as st
 from werkzeug.test import TestResponse
 
 from conftest import AUTHORIZATION, PATIENT, run_app, settings_of
-from flask_postgres_app.records import MAX_ID
+from flask_postgres_app.database import Database
+from flask_postgres_app.records import MAX_ID, Records
 from postgres import Server, until
 
 CREATED_AT = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\Z"
@@ -190,6 +191,35 @@ def test_pages_keep_their_filter(client: FlaskClient) -> None:
     assert [record["name"] for page in pages(client, "name=pear") for record in page] == ["pear"]
 
 
+@pytest.mark.parametrize("text", ["%", "_", "\\", "%_", "\\%", "'"])
+def test_a_part_of_a_name_stands_for_itself(client: FlaskClient, text: str) -> None:
+    create(client, "without any of them")
+    create(client, f"with {text} in it")
+    found = client.get("/api/data", query_string={"contains": text}).json
+    assert found is not None
+    assert [record["name"] for record in found["data"]] == [f"with {text} in it"]
+
+
+def test_a_part_of_a_name_is_found_by_an_index(app: Flask, server: Server, environ: dict[str, str]) -> None:
+    server.execute("INSERT INTO data (name) SELECT md5(i::text) FROM generate_series(1, 20000) i", environ["DB_NAME"])
+    # Without it the planner counts what the index has yet to sort in.
+    server.execute("VACUUM ANALYZE data", environ["DB_NAME"])
+    database: Database = app.extensions["database"]
+    asked: list[str] = []
+
+    class Explaining:
+        """Has the statement explained in place of run."""
+
+        execute = database.execute
+
+        def read(self, sql: str, parameters: list[object], **options: bool) -> list[tuple[str]]:
+            asked.extend(line for (line,) in database.execute(f"EXPLAIN {sql}", parameters, **options))
+            return []
+
+    Records(Explaining()).page(101, contains="XYZ")  # type: ignore[arg-type]
+    assert any("data_name_trigrams" in line for line in asked), asked
+
+
 @pytest.mark.parametrize(
     "query",
     [
@@ -275,7 +305,7 @@ def test_readiness_names_pending_migrations(empty_environ: dict[str, str]) -> No
         assert response.json is not None
         assert response.json["status"] == "not ready"
         assert response.json["checks"]["database"]["status"] == "ok"
-        assert response.json["checks"]["migrations"] == {"status": "failed", "pending": ["0001"]}
+        assert response.json["checks"]["migrations"] == {"status": "failed", "pending": ["0001", "0002"]}
         response = client.get("/api/data")
         assert response.status_code == 503
         assert (response.json or {})["detail"] == "The database has not been migrated."

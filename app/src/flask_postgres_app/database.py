@@ -20,7 +20,7 @@ from functools import partial
 from itertools import count
 from queue import Empty
 from time import monotonic
-from typing import Any
+from typing import Any, NamedTuple
 
 import psycopg2
 from psycopg2 import errorcodes, extensions
@@ -142,6 +142,23 @@ class _Watchdog:
 _watchdog = _Watchdog()
 
 
+class Statement(NamedTuple):
+    """What a connection executes.
+
+    Attributes:
+        sql: With ``%s`` for each parameter.
+        parameters: Their values.
+        comment: What stands behind the statement, and is another one each time.
+        prepare: Whether one plan does for all values of the parameters: it is then prepared at its first use on a
+            connection, if PostgreSQL can prepare it. Otherwise it is planned each time.
+    """
+
+    sql: str
+    parameters: Sequence[object] = ()
+    comment: str = ""
+    prepare: bool = True
+
+
 class Connection(extensions.connection):
     """A connection whose calls end at a deadline.
 
@@ -159,8 +176,8 @@ class Connection(extensions.connection):
         self._closing = threading.Lock()
         self.last_used = monotonic()
 
-    def run(self, sql: str, parameters: Sequence[object], deadline: float, comment: str = "") -> list[Row]:
-        """Execute a statement, prepared at its first use on this connection; see `Database.execute`.
+    def run(self, statement: Statement, deadline: float) -> list[Row]:
+        """Execute a statement; see `Database.execute`.
 
         Raises:
             DeadlineError: The server has not answered by the deadline, on the clock of `time.monotonic`.
@@ -169,7 +186,7 @@ class Connection(extensions.connection):
         call = deadline, self
         _watchdog.begin(call)
         try:
-            rows = self._run(sql, parameters, comment)
+            rows = self._run(statement)
         except psycopg2.Error as error:
             if self.is_expired:
                 raise DeadlineError from error
@@ -194,9 +211,10 @@ class Connection(extensions.connection):
             self._socket.close()
         super().close()
 
-    def _run(self, sql: str, parameters: Sequence[object], comment: str) -> list[Row]:
+    def _run(self, statement: Statement) -> list[Row]:
+        sql, parameters, comment, prepare = statement
         with self.cursor() as cursor:
-            execute = self._prepared.get(sql)
+            execute = self._prepared.get(sql) if prepare else sql
             if execute is None:
                 # psycopg2 cannot prepare through the protocol, but SQL can: planning costs more than executing.
                 name = f"s{len(self._prepared)}"
@@ -327,14 +345,17 @@ class Database:
         for _ in range(self._pool_size):
             self._pool.put(None)
 
-    def execute(self, sql: str, parameters: Sequence[object] = (), *, safe: bool = False) -> list[Row]:
+    def execute(
+        self, sql: str, parameters: Sequence[object] = (), *, safe: bool = False, prepare: bool = True
+    ) -> list[Row]:
         """Execute one statement.
 
         Args:
-            sql: A statement that PostgreSQL can prepare, with ``%s`` for each parameter.
+            sql: See `Statement`.
             parameters: Values of the parameters.
             safe: The statement changes nothing (RFC 9110, section 9.2.1), so it is repeated once on a new connection
                 if the first one turns out to be lost.
+            prepare: See `Statement`.
 
         Returns:
             The rows.
@@ -350,16 +371,17 @@ class Database:
         now = monotonic()
         probing = self._resume_at != 0.0 and self._start_probe(now)
         deadline = now + self._deadline_s
+        statement = Statement(sql, parameters, comment, prepare)
         try:
             try:
-                return self._execute(sql, parameters, comment, deadline, fresh_s=FRESH_S if safe else 0.0)
+                return self._execute(statement, deadline, fresh_s=FRESH_S if safe else 0.0)
             except psycopg2.Error as error:
                 reason = _reason(error)
                 repeatable = safe or error.pgcode in _STALE
                 in_time = monotonic() + self._connect_timeout_s <= deadline
                 if reason != "unreachable" or not repeatable or not in_time:
                     raise
-                return self._execute(sql, parameters, comment, deadline, fresh_s=0.0)
+                return self._execute(statement, deadline, fresh_s=0.0)
         except DeadlineError as error:
             # A server that has answered others meanwhile is slow, but there.
             if self._answered_at < now:
@@ -378,22 +400,23 @@ class Database:
             if probing:
                 self._end_probe()
 
-    def read(self, sql: str, parameters: Sequence[object] = ()) -> list[Row]:
+    def read(self, sql: str, parameters: Sequence[object] = (), *, prepare: bool = True) -> list[Row]:
         """Execute one statement that changes nothing; where no primary answers, by a replica.
 
-        Its data may be older; ``flask.g.data_age`` then has how old it may be at most, in seconds.
+        Its data may be older; ``flask.g.data_age`` then has how old it may be at most, in seconds. The arguments are
+        those of `execute`.
 
         Raises:
             DatabaseUnavailableError: Neither can answer now; the reason is the primary's.
             psycopg2.Error: The statement is wrong.
         """
         try:
-            return self.execute(sql, parameters, safe=True)
+            return self.execute(sql, parameters, safe=True, prepare=prepare)
         except DatabaseUnavailableError as error:
             if self.replica is None or error.reason not in _NO_PRIMARY:
                 raise
             with suppress(DatabaseUnavailableError):
-                rows = self.replica.execute(sql, parameters, safe=True)
+                rows = self.replica.execute(sql, parameters, safe=True, prepare=prepare)
                 REPLICA_READS.labels(error.reason).inc()
                 return rows
             raise
@@ -423,12 +446,10 @@ class Database:
                     connection.close()
                 self._pool.put(None)
 
-    def _execute(
-        self, sql: str, parameters: Sequence[object], comment: str, deadline: float, fresh_s: float
-    ) -> list[Row]:
+    def _execute(self, statement: Statement, deadline: float, fresh_s: float) -> list[Row]:
         connection = self._take(fresh_s)
         try:
-            rows = self._run(connection, sql, parameters, deadline, comment)
+            rows = self._run(connection, statement, deadline)
             self._answered_at = monotonic()
             self._patience_s = self._connect_timeout_s
         except psycopg2.Error as error:
@@ -439,10 +460,8 @@ class Database:
             self._pool.put(None if connection.closed else connection)
         return rows
 
-    def _run(
-        self, connection: Connection, sql: str, parameters: Sequence[object], deadline: float, comment: str
-    ) -> list[Row]:
-        return connection.run(sql, parameters, deadline, comment)
+    def _run(self, connection: Connection, statement: Statement, deadline: float) -> list[Row]:
+        return connection.run(statement, deadline)
 
     def _take(self, fresh_s: float) -> Connection:
         """Take a connection out of the pool, and open it if it is not.

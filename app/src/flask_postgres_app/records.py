@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import datetime
 from typing import Any, NamedTuple
 
@@ -19,6 +20,10 @@ _UPDATE = (
     "UPDATE data SET name = %s, version = version + 1 WHERE id = %s AND version = coalesce(%s, version) "
     "RETURNING id, name, created_at AT TIME ZONE 'UTC', version"
 )
+
+# What stands for other characters in a pattern of LIKE, and what takes it for itself.
+_SPECIAL = re.compile(r"[\\%_]")
+_ESCAPED = r"\\\g<0>"
 
 
 class Record(NamedTuple):
@@ -81,11 +86,16 @@ class Records:
             conditions.append("name = %s")
             parameters.append(name)
         if contains is not None:
-            conditions.append("strpos(lower(name), lower(%s)) > 0")
-            parameters.append(contains)
+            conditions.append("lower(name) LIKE lower(%s)")
+            parameters.append(f"%{_SPECIAL.sub(_ESCAPED, contains)}%")
         where = f"WHERE {' AND '.join(conditions)} " if conditions else ""
         parameters.append(limit)
-        rows = self._read(f"{_SELECT} {where}ORDER BY id{' DESC' if descending else ''} LIMIT %s", parameters)
+        rows = self._read(
+            f"{_SELECT} {where}ORDER BY id{' DESC' if descending else ''} LIMIT %s",
+            parameters,
+            # Of a part of a name, the plan depends on how rare it is.
+            prepare=contains is None,
+        )
         # A record for each row would take as long as the rest of the view.
         return [{"id": row_id, "name": row_name, "created_at": created_at} for row_id, row_name, created_at, _ in rows]
 

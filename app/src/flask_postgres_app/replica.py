@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
 from time import monotonic
@@ -17,7 +16,7 @@ from typing import NamedTuple
 import psycopg2
 from flask import g, has_app_context
 
-from .database import Connection, Database, DatabaseUnavailableError, Row
+from .database import Connection, Database, DatabaseUnavailableError, Row, Statement
 from .settings import Settings
 
 # How often each process looks how far its replica is. The connection stays open for the first read that needs it.
@@ -113,17 +112,15 @@ class Replica(Database):
             # It was promoted, and is not to keep the connections of this pool beside those of the other.
             self._empty()
 
-    def _run(
-        self, connection: Connection, sql: str, parameters: Sequence[object], deadline: float, comment: str
-    ) -> list[Row]:
-        if sql.startswith(_STATE):
-            return super()._run(connection, sql, parameters, deadline, comment)
+    def _run(self, connection: Connection, statement: Statement, deadline: float) -> list[Row]:
+        if statement.sql.startswith(_STATE):
+            return super()._run(connection, statement, deadline)
         now = monotonic()
-        state = State._make(connection.run(_STATE, (), deadline)[0])
+        state = State._make(connection.run(Statement(_STATE), deadline)[0])
         age = self._ages.of(state, now)
         if age > self._max_age_s:
             raise self._unavailable("stale")
-        rows = super()._run(connection, sql, parameters, deadline, comment)
+        rows = super()._run(connection, statement, deadline)
         self._read_at = monotonic()
         if state.is_replica and has_app_context():
             g.data_age = math.ceil(age)

@@ -223,13 +223,15 @@ class TracedDatabase(Database):
             server_attributes.SERVER_PORT: settings.db_port,
         }
 
-    def execute(self, sql: str, parameters: Sequence[object] = (), *, safe: bool = False) -> list[Row]:
+    def execute(
+        self, sql: str, parameters: Sequence[object] = (), *, safe: bool = False, prepare: bool = True
+    ) -> list[Row]:
         """Execute one statement; see `Database.execute`."""
         summary = _summary(sql)
         attributes = self._attributes | {db_attributes.DB_QUERY_SUMMARY: summary, db_attributes.DB_QUERY_TEXT: sql}
         with self._tracer.start_as_current_span(summary, kind=SpanKind.CLIENT, attributes=attributes) as span:
             try:
-                return super().execute(sql, parameters, safe=safe)
+                return super().execute(sql, parameters, safe=safe, prepare=prepare)
             except (DatabaseUnavailableError, psycopg2.Error) as error:
                 code = getattr(error.__cause__ or error, "pgcode", None)
                 reason = getattr(error, "reason", type(error).__qualname__)
