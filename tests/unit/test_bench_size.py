@@ -32,5 +32,4 @@ def test_only_watches_are_counted_as_such() -> None:
 
 
 def test_one_stack_more_is_the_slope() -> None:
-    more, none = slope([10.0, 13.0, 16.0, 19.0])
-    assert (more, none) == (pytest.approx(3), pytest.approx(10))
+    assert slope([10.0, 13.0, 16.0, 19.0]) == pytest.approx((3, 10))
