@@ -78,7 +78,10 @@ def upgrade(settings: DatabaseSettings, revision: str = "head", wait_s: float = 
     connection = _connect(settings, monotonic() + wait_s)
     engine = create_engine("postgresql+psycopg2://", creator=lambda: connection, poolclass=NullPool)
     with engine.connect() as bound:
-        bound.execute(text("SELECT pg_advisory_lock(:id)"), {"id": LOCK_ID})
+        # An index that is built beside writes waits for all transactions, and so for one that would wait for the lock.
+        while not bound.scalar(text("SELECT pg_try_advisory_lock(:id)"), {"id": LOCK_ID}):
+            bound.commit()
+            sleep(RETRY_INTERVAL_S)
         # A migration that waits for a table's lock makes every later query of the table wait too.
         bound.execute(text(f"SET lock_timeout = '{LOCK_TIMEOUT_S}s'"))
         current = MigrationContext.configure(bound).get_current_revision()
