@@ -13,7 +13,7 @@ from itertools import count
 import psycopg2
 
 ROWS = 50
-GIVE_UP_S = 60
+GIVE_UP_S = 180
 
 acknowledged = []
 servers = []
