@@ -214,6 +214,15 @@ def test_offline(settings: dict[str, Any], found: dict[str, Any], expected: str)
     assert line.startswith(expected)
 
 
+@pytest.mark.parametrize("provider", ["installed", "offline"])
+def test_the_disk_of_a_cluster_that_is_there_is_not_asked_for_room_for_another(provider: str) -> None:
+    settings = {"minikube_provider": provider, "minikube_disk_gb": 20}
+    found = {"root": provider == "offline", "disk_gb": 19}
+    assert said(settings, found, OLD, starting=True) == []
+    (line,) = said(settings, found, NEW)
+    assert line.startswith("minikube_disk_gb is 20: the home folder has 19 GB free")
+
+
 def test_all_that_is_wrong_is_said_at_once() -> None:
     found = {"cpus": 1, "memory_mb": 100, "disk_gb": 1, "root": False, "taken_ports": [(80, "nginx"), (443, "nginx")]}
     settings = {"minikube_provider": "offline", "minikube_driver": "docker", "minikube_ingress_controller": "addon"}

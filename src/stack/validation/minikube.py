@@ -52,8 +52,9 @@ def _place(settings: Settings) -> list[Problem]:
                 memory,
             )
         )
+    # A cluster that is there has what it needs of the disk; a full one would keep even a repair from being run.
     disk = settings["minikube_disk_gb"]
-    if machine["disk_gb"] < disk:
+    if not settings["profile"]["exists"] and machine["disk_gb"] < disk:
         wanted = f"the home folder has {machine['disk_gb']} GB free: free some, or set it lower at your own risk"
         found.append(Problem("minikube_disk_gb", wanted, disk))
     return found
