@@ -111,7 +111,7 @@ class Machine:
         assert done.returncode == 0, f"{shlex.join(command)}: {done.stdout[-2000:]}{done.stderr[-2000:]}"
         return done.stdout
 
-    def make(self, target: str, *arguments: str, seconds: float = 480, **values: Any) -> Run:
+    def make(self, target: str, *arguments: str, seconds: float = 900, **values: Any) -> Run:
         """Run a target of the Makefile with the settings of this cluster, more arguments and more settings."""
         given = {**self.settings, **values}
         parts = ["-e", f"@{CLUSTER / 'settings.yml'}", *(["-e", json.dumps(given)] if given else []), *arguments]

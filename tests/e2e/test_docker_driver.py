@@ -15,7 +15,8 @@ from playwright.sync_api import expect
 
 from stack.docker_minikube.shell import PROFILE
 
-pytestmark = pytest.mark.skipif(bool(unavailable()), reason=unavailable())
+# A first start, the build of its images and a rollout are one test's setup.
+pytestmark = [pytest.mark.skipif(bool(unavailable()), reason=unavailable()), pytest.mark.timeout(1200)]
 
 SMALL = {"postgres_instances": 1, "postgres_backup_enabled": False, "monitoring_enabled": False}
 
