@@ -16,7 +16,7 @@ from stack.inventory import read_settings
         (None, "offline"),
         ("opt/minikube", "installed"),
         # The link on PATH leads to whatever cache the last run had.
-        ("old-cache/artifacts/minikube-0123456789abcdef/minikube", "offline"),
+        (f"old-cache/artifacts/minikube-{'0' * 16}/minikube", "offline"),
     ],
 )
 def test_a_minikube_that_was_built_is_none_that_was_installed(
