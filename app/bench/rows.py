@@ -1,7 +1,7 @@
 """``python -m bench.rows``: how long the database takes to list records of a table of millions.
 
-The statements are those of ``GET /api/data``, each a connection of its own to a PostgreSQL server of its own. Names are
-32 random digits and a number of up to three, so that parts of them are rare and common.
+The statements are those of ``GET /api/data``, one after the other on one connection to a PostgreSQL server that is
+started for this. Each name is a hash and a number below 1,000, so that some parts of names are rare and others common.
 """
 
 from __future__ import annotations

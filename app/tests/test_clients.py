@@ -76,7 +76,7 @@ def serves(service: Service) -> None:
     for _ in range(8):
         started = time.monotonic()
         assert service.get("/api/data").status_code == 200
-        assert time.monotonic() - started < REQUEST_TIMEOUT_S
+        assert time.monotonic() - started < 1
 
 
 BEGINNINGS = {

@@ -21,9 +21,8 @@ from flask_postgres_app import migrate
 from flask_postgres_app.database import Database, DatabaseUnavailableError
 from postgres import Server, until
 
-# An answer comes even without a database.
-# Two seconds are promised, and measured by the drill and the bench; the rest is for a full machine.
-ANSWER_WITHIN_S = 5.0
+# What users are promised: an answer, even without a database.
+ANSWER_WITHIN_S = 2.0
 
 
 def timed_get(client: FlaskClient, path: str = "/api/data") -> tuple[int, float]:
@@ -224,7 +223,7 @@ def test_after_a_deadline_calls_fail_at_once(
         started = time.monotonic()
         with pytest.raises(DatabaseUnavailableError, match="cooldown"):
             database.execute("SELECT 1")
-        assert time.monotonic() - started < settings.db_connect_timeout_s / 2
+        assert time.monotonic() - started < 0.1
 
 
 def test_a_deadline_of_one_call_does_not_fail_others(environ: dict[str, str]) -> None:
