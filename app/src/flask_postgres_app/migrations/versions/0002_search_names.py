@@ -21,6 +21,5 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """Revert."""
+    """Revert, but for the extension: it may have been there before, and others may use it."""
     op.drop_index(INDEX)
-    op.execute("DROP EXTENSION pg_trgm")
