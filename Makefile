@@ -122,8 +122,9 @@ destroy: $(VENV)/deploy.stamp ## Remove the cluster and what the offline build i
 status: $(VENV)/deploy.stamp ## Show what runs and what is wrong; exit code 2 if something is
 	@ANSIBLE_STDOUT_CALLBACK=screen $(PLAYBOOK) playbooks/status.yml
 
-logs: ## Follow the service's logs, those of one pod (POD=postgres-0) or of all (POD=all)
-	@case "$$POD" in "") set -- -l app=flask-app;; all) set -- -l app;; *) set -- "$$POD";; esac; \
+logs: ## Follow the logs of the service and its workers, of one pod (POD=postgres-0) or of all (POD=all)
+	@case "$$POD" in "") set -- -l "app in (flask-app, flask-app-worker, flask-app-cronjob)";; all) set -- -l app;; \
+	  *) set -- "$$POD";; esac; \
 	$(RUN) kubectl logs -f --prefix --tail=20 --all-containers --max-log-requests=100 "$$@"
 
 shell: ## Open a shell in a pod of the service, or in another (POD=postgres-0)

@@ -9,7 +9,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).parents[2] / "src"))
 
 from stack.objects import annotation_patches, drifted, merge_applied, merge_secrets
-from stack.waiting import rollout_problem
+from stack.waiting import rollout_problem, unfinished_rollouts
 
 DOCUMENTATION = r"""
 name: drifted
@@ -37,4 +37,5 @@ class FilterModule:
             "merge_applied": merge_applied,
             "merge_secrets": merge_secrets,
             "rollout_problem": rollout_problem,
+            "unfinished_rollouts": unfinished_rollouts,
         }

@@ -8,7 +8,15 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "src"))
 
-from stack.policies import due_policies, monitoring_flows, network_policies, node_peers, role_flows, stale_policies
+from stack.policies import (
+    due_policies,
+    flows_also_from,
+    monitoring_flows,
+    network_policies,
+    node_peers,
+    role_flows,
+    stale_policies,
+)
 
 DOCUMENTATION = r"""
 name: network_policies
@@ -29,6 +37,7 @@ class FilterModule:
     def filters(self) -> dict[str, Any]:
         return {
             "network_policies": network_policies,
+            "flows_also_from": flows_also_from,
             "role_flows": role_flows,
             "monitoring_flows": monitoring_flows,
             "node_peers": node_peers,

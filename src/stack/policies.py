@@ -70,6 +70,18 @@ def role_flows(ports: Mapping[str, list[int]], roles: Path = ROLES) -> list[Flow
     return [{**flow, "ports": flow["ports"] if "ports" in flow else ports[flow["to"]]} for flow in flows]
 
 
+def flows_also_from(flows: Iterable[Flow], app: str, others: Iterable[str]) -> list[Flow]:
+    """The flows, those from some pods as well from others, which do the same work.
+
+    Args:
+        flows: As `network_policies` takes them.
+        app: The label ``app`` of the pods.
+        others: The label ``app`` of each of the others.
+    """
+    given, others = list(flows), list(others)
+    return given + [{**flow, "from": other} for other in others for flow in given if flow["from"] == app]
+
+
 def monitoring_flows(nodes: Iterable[str], targets: Iterable[str]) -> list[Flow]:
     """The flows to what Prometheus reads beyond the namespace.
 

@@ -65,6 +65,17 @@ def rollout_problem(workload: Object) -> str:
     return ""
 
 
+def unfinished_rollouts(objects: Mapping[str, Object], names: Iterable[str]) -> list[str]:
+    """The Deployments that are not rolled out, of those that are there.
+
+    Args:
+        objects: Objects by ``Kind/name``.
+        names: The names of the Deployments.
+    """
+    found = {name: objects[key] for name in names if (key := f"Deployment/{name}") in objects}
+    return [name for name, workload in found.items() if rollout_problem(workload)]
+
+
 def _condition(found: Object, kind: str) -> Object:
     """A condition that holds; nothing where it does not."""
     conditions = (found.get("status") or {}).get("conditions") or []

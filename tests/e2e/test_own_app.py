@@ -19,6 +19,13 @@ Kubectl = Callable[..., str]
 
 SETTINGS = ROOT / "examples" / "notes" / "stack.yml"
 GUESTBOOK = ROOT / "examples" / "guestbook"
+ORDERS = ROOT / "examples" / "orders"
+# Those that make a Django project of it; the names stay those of the stack.
+DJANGO = (
+    *("flask_app_migrate_command", "flask_app_environment", "flask_app_error_pages"),
+    *("flask_app_workers", "flask_app_cronjobs"),
+)
+OWN = ("--tags", "flask_app", "-e", f"@{SETTINGS}")
 # What its service needs; pgAdmin is the same in every stack.
 TAGS = ("--tags", "tls,postgres,flask_app", "-e", f"@{SETTINGS}")
 
@@ -95,12 +102,36 @@ def test_a_folder_with_requirements_alone(site: Site, notes: Stack, kubectl: Kub
     assert not (GUESTBOOK / "Dockerfile").exists()
     psql = "psql -q -U postgres -d app -c 'DROP TABLE IF EXISTS notes, alembic_version'"
     kubectl(f"-n {notes.namespace} exec service/postgres -c postgres -- {psql}")
-    arguments = ("--tags", "flask_app", "-e", f"@{SETTINGS}")
     values = {"flask_app_source": str(GUESTBOOK), "flask_app_migrate_command": ["flask", "db", "upgrade"]}
-    site(*arguments, **values).succeeded()
-    pods = {"namespace": notes.namespace, "label_selector": "app=flask-app"}
-    until(lambda: len(notes.resource("Pod").get(**pods).items) == 1, 60, "the pod of the other service has not ended")
+    replace(site, notes, values)
     written = notes.api("/entries", "POST", data="Hello")
     assert written.status_code == 201, written.text
     assert notes.api("/entries").json() == [written.json()] == [{"id": 1, "text": "Hello"}]
-    assert site(*arguments, **values).succeeded().changes == []
+
+
+def test_django_with_a_worker_and_a_cron_job(site: Site, notes: Stack, kubectl: Kubectl) -> None:
+    """A Django project takes its place: its admin answers, its worker works, its cron job runs, and both go again."""
+    settings = yaml.safe_load((ORDERS / "stack.yml").read_text())
+    values = {name: settings[name] for name in DJANGO} | {"flask_app_source": str(ORDERS)}
+    replace(site, notes, values)
+    placed = notes.api("/orders/", "POST", data="tea")
+    assert placed.status_code == 201, placed.text
+    until(lambda: notes.api("/orders/").json() == [{"id": 1, "item": "tea", "confirmed": True}], 30, "no worker works")
+    assert "Django administration" in notes.api("/admin/login/").text
+    assert notes.api("/static/admin/css/base.css").headers["Content-Type"].startswith("text/css")
+    inside = f"-n {notes.namespace}"
+    kubectl(f"{inside} create job --from=cronjob/flask-app-cron-sessions now")
+    kubectl(f"{inside} wait --for=condition=Complete job/now --timeout=60s")
+    assert site(*OWN, **values | {"flask_app_workers": [], "flask_app_cronjobs": []}).succeeded().changes
+    left = kubectl(
+        f"{inside} get deployments,cronjobs,poddisruptionbudgets -l app.kubernetes.io/name=flask-app -o name"
+    )
+    assert left.split() == ["deployment.apps/flask-app", "poddisruptionbudget.policy/flask-app"]
+
+
+def replace(site: Site, notes: Stack, values: dict[str, Any]) -> None:
+    """Deploy a service in place of the one before it; a second run has nothing to change."""
+    site(*OWN, **values).succeeded()
+    pods = {"namespace": notes.namespace, "label_selector": "app=flask-app"}
+    until(lambda: len(notes.resource("Pod").get(**pods).items) == 1, 60, "the pod of the other service has not ended")
+    assert site(*OWN, **values).succeeded().changes == []

@@ -7,7 +7,15 @@ from typing import Any
 
 import pytest
 
-from stack.policies import due_policies, monitoring_flows, network_policies, node_peers, role_flows, stale_policies
+from stack.policies import (
+    due_policies,
+    flows_also_from,
+    monitoring_flows,
+    network_policies,
+    node_peers,
+    role_flows,
+    stale_policies,
+)
 
 METADATA = {"namespace": "shop", "labels": {"a": "b"}}
 DNS = [{"namespaceSelector": {"matchLabels": {"name": "dns"}}}]
@@ -77,6 +85,21 @@ def test_what_prometheus_reads_beyond_the_namespace(
     assert monitoring_flows(nodes, targets) == [
         {"from": "prometheus", "to": [peer], "ports": [port]} for peer, port in expected
     ]
+
+
+def test_pods_that_do_the_same_work_connect_to_the_same() -> None:
+    flows = [
+        {"from": "shop", "to": "postgres", "ports": [5432]},
+        {"from": "ingress", "to": "shop", "ports": [80]},
+        {"from": "other", "to": "postgres", "ports": [5432]},
+    ]
+    found = specs(flows_also_from(flows, "shop", ["shop-worker"]))
+    assert found["shop-worker"]["egress"] == found["shop"]["egress"]
+    assert "ingress" not in found["shop-worker"]
+    assert {"from": pods("shop-worker"), "ports": found["postgres"]["ingress"][0]["ports"]} in found["postgres"][
+        "ingress"
+    ]
+    assert flows_also_from(flows, "shop", []) == flows
 
 
 def test_a_live_policy_that_lets_more_through_is_due_and_one_that_nobody_wants_goes() -> None:

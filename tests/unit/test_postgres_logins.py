@@ -53,6 +53,15 @@ def test_the_former_login_is_kept_until_a_rollout_with_the_other() -> None:
     assert logins.former(SECRETS, {"Deployment/flask-app": deployment}, USERS) == {"flask_app": "former"}
 
 
+def test_the_former_login_is_kept_while_a_worker_may_use_it() -> None:
+    worker = copy.deepcopy(DEPLOYMENT)
+    objects = {"Deployment/flask-app": DEPLOYMENT, "Deployment/flask-app-worker-mail": worker}
+    assert logins.former(SECRETS, objects, USERS) == {}
+    worker["status"]["updatedReplicas"] = 1
+    assert logins.former(SECRETS, objects, USERS) == {"flask_app": "former"}
+    assert logins.former(SECRETS, {"Deployment/flask-app": DEPLOYMENT, "Deployment/flask-apps": worker}, USERS) == {}
+
+
 def test_nobody_has_noted_a_login() -> None:
     deployment = {**DEPLOYMENT, "metadata": {"generation": 3}}
     assert logins.former(SECRETS, {"Deployment/flask-app": deployment}, USERS) == {}

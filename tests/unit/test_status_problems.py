@@ -196,6 +196,8 @@ URGENT = [
     (put(jobs=[FAILED]), "job postgres-backup-full-1 has failed (DeadlineExceeded), and none after it has not"),
     # An incremental backup is not verified as a full one is.
     (put(jobs=[FAILED, job("postgres-backup-incr-1", 3, complete=True)]), "job postgres-backup-full-1 has failed (DeadlineExceeded), and none after it has not"),
+    # That of a service, whose others have done other work.
+    (put(jobs=[job("flask-app-cron-incr-1", 2, failed="BackoffLimitExceeded", app="flask-app-cronjob"), job("flask-app-cron-a-1", 3, complete=True, app="flask-app-cronjob")]), "job flask-app-cron-incr-1 has failed (BackoffLimitExceeded), and none after it has not"),
     # The database.
     (put("database", "members", 0, role="replica", state="streaming"), "the database has no primary: nothing can be written"),
     (put("database", "members", 1, state="starting"), "replica postgres-1 is starting"),

@@ -93,6 +93,62 @@ CASES: dict[str, list[tuple[str, list[Any], list[Any]]]] = {
         ("flask_app_base_image", ["python:3"], ["", "Python"]),
         ("flask_app_image_repository", ["", "registry.example.com/team"], ["https://registry.example.com"]),
         ("flask_app_migrate_command", [[], ["flask", "migrate"]], [[""], ["a", "b\x00"]]),
+        (
+            "flask_app_workers",
+            [
+                [],
+                [
+                    {"name": "mail", "command": ["python", "mail.py"]},
+                    {"name": "sync", "command": ["sync"], "replicas": 3},
+                ],
+                [{"name": "a" * 30, "command": ["a"], "resources": {"limits": {"memory": "64Mi"}}}],
+            ],
+            [
+                [{"command": ["a"]}],
+                [{"name": "mail"}],
+                [{"name": "mail", "command": []}],
+                [{"name": "mail", "command": "python mail.py"}],
+                [{"name": "mail", "command": ["a", 1]}],
+                [{"name": "Mail", "command": ["a"]}],
+                [{"name": "a" * 31, "command": ["a"]}],
+                [{"name": 1, "command": ["a"]}],
+                [{"name": "mail", "command": ["a"], "replicas": 0}],
+                [{"name": "mail", "command": ["a"], "replica": 1}],
+                [{"name": "mail", "command": ["a"], "resources": {"limits": {"memory": "1 GB"}}}],
+                [{"name": "mail", "command": ["a"]}, {"name": "mail", "command": ["b"]}],
+            ],
+        ),
+        (
+            "flask_app_cronjobs",
+            [
+                [],
+                [{"name": "digest", "command": ["flask", "digest"], "schedule": "0 6 * * *"}],
+                [
+                    {"name": "a", "command": ["a"], "schedule": "@daily", "time_zone": "Europe/Berlin", "retries": 2},
+                    {"name": "b", "command": ["b"], "schedule": "*/5 * * * *", "concurrency": "Replace", "timeout": 60},
+                    {"name": "c", "command": ["c"], "schedule": "@hourly", "keep_failed": 0, "start_deadline": 10},
+                ],
+            ],
+            [
+                [{"name": "a", "command": ["a"]}],
+                *(
+                    [{"name": "a", "command": ["a"], "schedule": "0 6 * * *", **wrong}]
+                    for wrong in (
+                        {"schedule": "0 6 * *"},
+                        {"schedule": "61 * * * *"},
+                        {"schedule": 6},
+                        {"time_zone": "Mars/Olympus"},
+                        {"time_zone": "Local"},
+                        {"concurrency": "forbid"},
+                        {"timeout": 0},
+                        {"start_deadline": 9},
+                        {"retries": -1},
+                        {"keep_succeeded": "all"},
+                        {"suspend": True},
+                    )
+                ),
+            ],
+        ),
         ("flask_app_resources", [{}], [{"limits": {"memory": "1 GB"}}, {"requests": {"cpu": 2}, "limits": {"cpu": 1}}]),
         ("flask_app_paths", [["/api", "/docs/"]], [[], ["api"], ["/a b"], ["/a//b"], ["/../a"], ["/api", "/api/"]]),
         (

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from stack.waiting import explain, failure, hopeless, never_started, rollout_problem, speechless
+from stack.waiting import explain, failure, hopeless, never_started, rollout_problem, speechless, unfinished_rollouts
 
 Object = dict[str, Any]
 
@@ -53,6 +53,16 @@ UNFINISHED = [
 @pytest.mark.parametrize("found", ROLLED_OUT, ids=lambda found: found["kind"])
 def test_a_workload_that_is_rolled_out(found: Object) -> None:
     assert rollout_problem(found) == ""
+
+
+def test_the_deployments_that_are_still_to_be_waited_for() -> None:
+    objects = {
+        "Deployment/a": ROLLED_OUT[0],
+        "Deployment/b": workload("Deployment"),
+        "Deployment/c": workload("Deployment"),
+    }
+    # One that a run in check mode would make is not there.
+    assert unfinished_rollouts(objects, ["a", "b", "d"]) == ["b"]
 
 
 @pytest.mark.parametrize(("found", "problem"), UNFINISHED)

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-# Which login the pods of the service use, noted on its Deployment by the role flask_app.
+# Which login the pods of the service use, noted on its Deployments by the role flask_app.
 LOGIN_ANNOTATION = "flask-postgres-stack/login"
+
+# Those of the service and its workers, by ``Kind/name``.
+DEPLOYMENTS = re.compile(r"Deployment/flask-app(-worker-.+)?")
 
 Object = Mapping[str, Any]
 
@@ -33,17 +37,16 @@ def found(secrets: Mapping[str, Mapping[str, str]]) -> dict[str, str]:
 def former(secrets: Mapping[str, Mapping[str, str]], objects: Mapping[str, Object], users: list[str]) -> dict[str, str]:
     """The passwords of logins that the service had before the one in its Secret, and that a pod may still use.
 
-    There is one where a rotation was broken off: the Deployment says that not all of its pods are rolled out with the
-    login of the Secret.
+    There is one where a rotation was broken off: a Deployment of the service says that not all of its pods are rolled
+    out with the login of the Secret.
 
     Args:
         secrets: The namespace's Secrets by name, decoded.
         objects: The namespace's objects by ``Kind/name``.
         users: The two logins of the service.
     """
-    deployment = objects.get("Deployment/flask-app")
     login = secrets.get("flask-app-db", {}).get("DB_USER", "")
-    if deployment is None or is_rolled_out(deployment, login):
+    if all(is_rolled_out(found, login) for name, found in objects.items() if DEPLOYMENTS.fullmatch(name)):
         return {}
     known = json.loads(secrets.get("postgres-patroni", {}).get("roles.json") or "{}")
     return {

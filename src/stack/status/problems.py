@@ -182,7 +182,7 @@ class Judge:
         """Whether a Job has done what one before it had failed at; a full backup does what an incremental one does."""
         if not later["complete"] or later["created"] <= failed["created"] or later["app"] != failed["app"]:
             return False
-        return bool(later["cronjob"] == failed["cronjob"] or (failed["cronjob"] or "").endswith("-incr"))
+        return bool(later["cronjob"] == failed["cronjob"] or failed["cronjob"] == "postgres-backup-incr")
 
     def autoscalers(self) -> Iterator[dict[str, Any]]:
         for found in self.state["autoscalers"]:

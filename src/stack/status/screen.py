@@ -20,8 +20,9 @@ def screen(document: dict[str, Any]) -> str:
     return "\n".join([*_head(document), *_parts(document), "", *_verdict(document)])
 
 
-def row(*columns: object) -> str:
-    return "{:<28} {:<9} {:<9} {}".format(*columns, *[""] * (4 - len(columns))).rstrip()
+def row(*columns: object, width: int = 28) -> str:
+    first, *others = columns
+    return f"{first:<{width}} " + "{:<9} {:<9} {}".format(*others, *[""] * (4 - len(columns))).rstrip()
 
 
 def minute(time: str) -> str:
@@ -54,10 +55,11 @@ def _parts(document: dict[str, Any]) -> Iterator[str]:
     yield ""
     yield from _front_door(document["front_door"])
     yield ""
-    yield row("WORKLOAD", "READY", "RESTARTS", "IMAGE")
+    width = max([28, *(len(workload["name"]) for workload in document["workloads"])])
+    yield row("WORKLOAD", "READY", "RESTARTS", "IMAGE", width=width)
     for workload in document["workloads"]:
         ready = f"{workload['ready']} of {workload['wanted']}"
-        yield row(workload["name"], ready, workload["restarts"], ", ".join(workload["images"]))
+        yield row(workload["name"], ready, workload["restarts"], ", ".join(workload["images"]), width=width)
     yield ""
     yield row("DATABASE", "ROLE", "STATE", "LAG")
     for member in database.get("members", []):

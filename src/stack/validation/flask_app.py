@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from stack.validation import Problem, Settings, dns, kubernetes, routes
+from stack.validation import Problem, Settings, dns, kubernetes, routes, workloads
 from stack.validation.rules import INT32_MAX, Rule, check, number, optional
 
 ALIASES = {
@@ -89,6 +89,8 @@ RULES: dict[str, Rule] = {
     ),
     "flask_app_autoscaling_window": number(0, WINDOW_MAX, wanted=f"it takes seconds, from 0 to {WINDOW_MAX}"),
     "flask_app_resources": kubernetes.resources,
+    "flask_app_workers": workloads.workers,
+    "flask_app_cronjobs": workloads.cronjobs,
     "flask_app_host": dns.host,
     "flask_app_ingress_class": optional(dns.subdomain),
     "flask_app_gateway": kubernetes.gateway,

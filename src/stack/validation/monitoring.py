@@ -18,7 +18,10 @@ RETENTION_MAX = 36_500
 # The volume, of which four fifths are handed to Prometheus in whole GiB.
 SIZE = re.compile(r"[1-9][0-9]*(Gi|Ti)")
 # Scrape jobs of templates/_prometheus.yml.j2.
-JOBS = ("prometheus", "flask-app", "patroni", "postgres", "pgbouncer", "stack", "containers", "ingress", "nodes")
+JOBS = (
+    *("prometheus", "flask-app", "patroni", "postgres", "pgbouncer", "stack", "containers", "cronjobs", "ingress"),
+    "nodes",
+)
 
 
 def size(value: Any) -> str | None:

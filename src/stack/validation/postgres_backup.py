@@ -11,11 +11,11 @@ from urllib.error import HTTPError
 from ansible.module_utils.urls import open_url
 
 from stack.postgres.backups import is_outside_cluster
-from stack.postgres.schedule import MACROS, is_schedule
 from stack.quantity import mebibytes, quantity
 from stack.validation import Problem, Settings, dns, kubernetes
 from stack.validation.postgres import volume
 from stack.validation.rules import Rule, check, matches, number, optional
+from stack.validation.workloads import schedule
 
 ALIASES = {
     "postgres_backup_storage_class": "stack_storage_class",
@@ -32,12 +32,6 @@ BUCKET_PATH = re.compile(r"(/[-A-Za-z0-9_.]+)+")
 # Seconds that the bucket's endpoint may take for an answer.
 ENDPOINT_S = 10
 BUCKET = tuple(f"postgres_backup_s3_{part}" for part in ("endpoint", "bucket", "region", "key", "key_secret"))
-
-
-def schedule(value: Any) -> str | None:
-    """When a CronJob starts."""
-    wanted = f"it takes five fields such as 30 1 * * 0, of a day that comes, or one of {', '.join(MACROS)}"
-    return None if is_schedule(value) else wanted
 
 
 def authority(value: Any) -> str | None:
