@@ -20,7 +20,7 @@ override INVENTORY := $(or $(value INVENTORY),inventory/minikube)
 override NODES := $(or $(value NODES),1)
 override NODE := $(value NODE)
 override POD := $(value POD)
-export ARGS WHAT INVENTORY NODES NODE POD
+export ARGS WHAT INVENTORY NODES NODE POD TO
 # Runs a command with ARGS added to its arguments.
 RUN := python3 -m stack.run
 PLAYBOOK := $(RUN) ansible-playbook -i "$$INVENTORY"
@@ -41,7 +41,7 @@ endif
 unexport PYTHONDONTWRITEBYTECODE
 export ANSIBLE_FORCE_COLOR ?= $(if $(MAKE_TERMOUT),$(if $(NO_COLOR),0,1),0)
 
-.PHONY: help deploy destroy status logs shell psql secrets open report backup restore restore-test rotate replace-node drill sbom dev test lint test-unit test-policy test-app test-roles test-e2e test-issuer test-docker-driver test-docker-driver-short docker-minikube docker-minikube-down fuzz bench bench-docker-driver bench-rows bench-size dashboards docs
+.PHONY: help deploy render destroy status logs shell psql secrets open report backup restore restore-test rotate replace-node drill sbom dev test lint test-unit test-policy test-app test-roles test-e2e test-issuer test-docker-driver test-docker-driver-short docker-minikube docker-minikube-down fuzz bench bench-docker-driver bench-rows bench-size dashboards docs
 help: ## List these commands
 	@echo "Usage: make COMMAND [INVENTORY=inventory/minikube] [ARGS='-e setting=value']"
 	@awk -F':.*## ' '/^##@ / {printf "\n%s\n", substr($$0, 5)} \
@@ -113,6 +113,9 @@ SECRETS := {{range .items}}{{with .data}} \
 
 deploy: $(VENV)/deploy.stamp ## Deploy the stack, or change it to what the settings say
 	@$(PLAYBOOK) site.yml
+
+render: $(VENV)/deploy.stamp ## Write all manifests without Secrets into a folder (TO=manifests), for review or GitOps; needs no cluster
+	@$(RUN) python -m stack.render --inventory="$$INVENTORY" --to="$${TO:-manifests}"
 
 destroy: $(VENV)/deploy.stamp ## Remove the cluster and what the offline build installed; volumes and cache are kept
 	@$(PLAYBOOK) playbooks/destroy.yml

@@ -8,7 +8,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "src"))
 
-from stack.objects import annotation_patches, drifted, merge_applied, merge_secrets
+from stack.objects import annotation_patches, by_name, documents, drifted, merge_applied, merge_secrets
 from stack.waiting import rollout_problem, unfinished_rollouts
 
 DOCUMENTATION = r"""
@@ -29,6 +29,11 @@ _value: {type: list, elements: dict, description: "Definitions to apply."}
 """
 
 
+def rendered_objects(manifests: str) -> dict[str, Any]:
+    """The objects of a YAML text by ``Kind/name``."""
+    return by_name(documents(manifests))
+
+
 class FilterModule:
     def filters(self) -> dict[str, Any]:
         return {
@@ -36,6 +41,7 @@ class FilterModule:
             "drifted": drifted,
             "merge_applied": merge_applied,
             "merge_secrets": merge_secrets,
+            "rendered_objects": rendered_objects,
             "rollout_problem": rollout_problem,
             "unfinished_rollouts": unfinished_rollouts,
         }

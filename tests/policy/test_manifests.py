@@ -47,10 +47,17 @@ SEEDS: dict[str, Callable[[Pod], Any]] = {
 
 
 @pytest.fixture(scope="module")
-def found(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+def rendered(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The manifests of all roles."""
+    folder = tmp_path_factory.mktemp("rendered")
+    render(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def found(rendered: Path, tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     """What the checks say of as many copies of the service's Deployment as there are seeds, and one as it is."""
-    rendered, folder = tmp_path_factory.mktemp("rendered"), tmp_path_factory.mktemp("seeded")
-    render(rendered)
+    folder = tmp_path_factory.mktemp("seeded")
     (folder / "policies.yaml").write_text((rendered / "namespace.yaml").read_text())
     (folder / "beside.yaml").write_text((rendered / "flask_app.yaml").read_text())
     documents = yaml.safe_load_all((rendered / "flask_app.yaml").read_text())
@@ -70,6 +77,13 @@ def test_a_misconfiguration_is_found(found: list[str], seed: str) -> None:
 
 def test_nothing_is_found_where_nothing_is_wrong(found: list[str]) -> None:
     assert [line for line in found if "as-it-is" in line] == []
+
+
+def test_a_second_time_the_manifests_are_the_same(rendered: Path, tmp_path: Path) -> None:
+    render(tmp_path)
+    first, second = ({file.name: file.read_text() for file in folder.glob("*.yaml")} for folder in (rendered, tmp_path))
+    assert len(first) > 9
+    assert first == second
 
 
 def test_a_file_that_is_wrong_says_so_itself(tmp_path: Path) -> None:
