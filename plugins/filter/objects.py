@@ -8,7 +8,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "src"))
 
-from stack.objects import annotation_patches, by_name, documents, drifted, merge_applied, merge_secrets
+from stack.objects import annotation_patches, by_name, documents, drifted, merge_applied, merge_secrets, placed_all
 from stack.waiting import rollout_problem, unfinished_rollouts
 
 DOCUMENTATION = r"""
@@ -22,6 +22,7 @@ description:
 options:
   _input: {type: str, required: true, description: "Manifests, as the documents of a YAML text."}
   objects: {type: dict, required: true, description: "What is there, by C(Kind/name). With nothing, all are due."}
+  placement: {type: dict, description: "What every object and pod has beside it, see stack.placement."}
 """
 
 RETURN = r"""
@@ -41,6 +42,7 @@ class FilterModule:
             "drifted": drifted,
             "merge_applied": merge_applied,
             "merge_secrets": merge_secrets,
+            "placed": placed_all,
             "rendered_objects": rendered_objects,
             "rollout_problem": rollout_problem,
             "unfinished_rollouts": unfinished_rollouts,

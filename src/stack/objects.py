@@ -5,10 +5,12 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from ansible.module_utils.common.yaml import yaml_load_all
+
+from stack.placement import placed
 
 APPLIED = "flask-postgres-stack/applied"
 Object = dict[str, Any]
@@ -19,15 +21,28 @@ def documents(manifests: str) -> list[Object]:
     return [document for document in yaml_load_all(str(manifests)) if document]
 
 
-def drifted(manifests: str, objects: dict[str, Object]) -> list[Object]:
+def drifted(manifests: str, objects: dict[str, Object], placement: Mapping[str, Any] | None = None) -> list[Object]:
+    """The definitions of manifests that the cluster does not have as they are.
+
+    Args:
+        manifests: The documents of a YAML text.
+        objects: What is there, by ``Kind/name``.
+        placement: What every object and pod has beside it, as `stack.placement.placed` takes it.
+    """
     due = []
-    for definition in documents(manifests):
+    for definition in placed_all(manifests, placement or {}):
         digest = hashlib.sha256(json.dumps(_shape(definition), sort_keys=True).encode()).hexdigest()[:16]
         metadata = definition["metadata"]
         metadata["annotations"] = {**(metadata.get("annotations") or {}), APPLIED: digest}
         if not _has(objects.get(name_of(definition)), definition):
             due.append(definition)
     return due
+
+
+def placed_all(manifests: str | list[Object], placement: Mapping[str, Any]) -> list[Object]:
+    """The definitions of a YAML text, or of a list, each with what the settings ask of every object and pod."""
+    definitions = documents(manifests) if isinstance(manifests, str) else manifests
+    return [placed(definition, placement) for definition in definitions]
 
 
 def by_name(objects: Iterable[Object]) -> dict[str, Object]:

@@ -15,16 +15,6 @@ TEMPLATES: dict[str, tuple[str, ...]] = {
 }
 
 
-def pod_template(definition: Object) -> Object | None:
-    """The part of an object that has the metadata and the spec of its pods; None for one without pods."""
-    if definition["kind"] not in TEMPLATES:
-        return None
-    found = definition
-    for key in TEMPLATES[definition["kind"]]:
-        found = found[key]
-    return found
-
-
 def placed(definition: Object, placement: Mapping[str, Any]) -> Object:
     """A definition with what the settings ask of every object and every pod; what it has itself stays.
 
@@ -33,7 +23,8 @@ def placed(definition: Object, placement: Mapping[str, Any]) -> Object:
     Args:
         definition: An object as a manifest has it.
         placement: ``labels`` and ``annotations`` of all objects and pods; ``image_pull_secrets`` (names),
-            ``node_selector``, ``tolerations`` and ``priority_class`` of all pods. Each may be left out.
+            ``node_selector``, ``tolerations`` and ``priority_class`` of all pods; ``ip_family_policy`` of all Services.
+            Each may be left out.
     """
     if not any(placement.values()):
         return definition
@@ -41,6 +32,8 @@ def placed(definition: Object, placement: Mapping[str, Any]) -> Object:
     if found["kind"] == "CronJob":
         spec = found["spec"]
         found = {**found, "spec": {**spec, "jobTemplate": _described(spec["jobTemplate"], placement)}}
+    if found["kind"] == "Service" and placement.get("ip_family_policy"):
+        found = {**found, "spec": {"ipFamilyPolicy": placement["ip_family_policy"], **found["spec"]}}
     path = TEMPLATES.get(found["kind"])
     return found if path is None else _changed(found, path, placement)
 

@@ -114,8 +114,21 @@ def due_policies(wanted: list[Object], found: list[Object]) -> list[Object]:
 
     The order of rules has no meaning, so that it is no difference.
     """
-    specs = {policy["metadata"]["name"]: _in_order(policy.get("spec")) for policy in found}
-    return [policy for policy in wanted if specs.get(policy["metadata"]["name"]) != _in_order(policy["spec"])]
+    live = {policy["metadata"]["name"]: policy for policy in found}
+    return [policy for policy in wanted if not _is_as_wanted(live.get(policy["metadata"]["name"]), policy)]
+
+
+def _is_as_wanted(live: Object | None, wanted: Object) -> bool:
+    """Whether a policy has the rules that are wanted and no others, and the labels and annotations among its own."""
+    return (
+        live is not None
+        and _in_order(live.get("spec")) == _in_order(wanted["spec"])
+        and all(
+            (live["metadata"].get(key) or {}).get(name) == value
+            for key in ("labels", "annotations")
+            for name, value in (wanted["metadata"].get(key) or {}).items()
+        )
+    )
 
 
 def _in_order(spec: Object | None) -> Object:

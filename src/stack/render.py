@@ -32,9 +32,12 @@ WRITE = """
 - name: Write the manifests
   ansible.builtin.copy:
     dest: "{{ render_folder }}/{{ role_name }}.yaml"
-    content: "{{ (query('ansible.builtin.template', *templates) | select + objects) | join('\\n') }}"
+    content: >-
+      {{ manifests | placed(common_placement) | map('to_nice_yaml', sort_keys=false)
+         | map('regex_replace', '^', '---\\n') | join }}
     mode: "0600"
   vars:
+    manifests: "{{ (query('ansible.builtin.template', *templates) | select + objects) | join('\\n') }}"
     # These come from no template.
     objects: >-
       {{ ([__namespace_object] if namespace_managed | bool else []) | union(__namespace_policies)

@@ -11,6 +11,8 @@ import pytest
 import yaml
 from manifests import misconfigurations, render
 
+from stack.images import templates
+
 Pod = dict[str, Any]
 
 
@@ -77,6 +79,22 @@ def test_a_misconfiguration_is_found(found: list[str], seed: str) -> None:
 
 def test_nothing_is_found_where_nothing_is_wrong(found: list[str]) -> None:
     assert [line for line in found if "as-it-is" in line] == []
+
+
+def test_every_container_fits_a_quota(rendered: Path) -> None:
+    """A ResourceQuota of CPU, memory or disk refuses pods whose containers do not all name theirs."""
+    found = {}
+    for file in rendered.glob("*.yaml"):
+        for each in filter(None, yaml.safe_load_all(file.read_text())):
+            for template in [each] if each["kind"] == "Pod" else templates(each):
+                spec = template["spec"]
+                for one in [*spec.get("initContainers", []), *spec["containers"]]:
+                    found[f"{each['kind']}/{each['metadata']['name']}/{one['name']}"] = {
+                        (key, amount) for key, amounts in one.get("resources", {}).items() for amount in amounts
+                    }
+    wanted = {(key, amount) for key in ("requests", "limits") for amount in ("cpu", "memory", "ephemeral-storage")}
+    assert len(found) > 9
+    assert {name: sorted(wanted - has) for name, has in found.items() if wanted - has} == {}
 
 
 def test_a_second_time_the_manifests_are_the_same(rendered: Path, tmp_path: Path) -> None:

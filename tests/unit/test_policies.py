@@ -17,7 +17,7 @@ from stack.policies import (
     stale_policies,
 )
 
-METADATA = {"namespace": "shop", "labels": {"a": "b"}}
+METADATA: dict[str, Any] = {"namespace": "shop", "labels": {"a": "b"}}
 DNS = [{"namespaceSelector": {"matchLabels": {"name": "dns"}}}]
 PEERS = {"ingress": [{"namespaceSelector": {"matchLabels": {"name": "ingress"}}}], "bucket": []}
 
@@ -111,6 +111,16 @@ def test_a_live_policy_that_lets_more_through_is_due_and_one_that_nobody_wants_g
     assert [policy["metadata"]["name"] for policy in due_policies(wanted, found)] == ["postgres", "shop"]
     assert stale_policies(wanted, found) == [gone]
     assert due_policies(wanted, wanted) == stale_policies(wanted, wanted) == []
+
+
+def test_a_live_policy_without_a_label_that_is_wanted_is_due() -> None:
+    flows = [{"from": "shop", "to": "postgres", "ports": [5432]}]
+    found = network_policies(flows, METADATA, PEERS, DNS)
+    more = {**METADATA, "labels": {**METADATA["labels"], "team": "shop"}}
+    wanted = network_policies(flows, more, PEERS, DNS)
+    assert due_policies(wanted, found) == wanted
+    # One that somebody else has put there is no difference.
+    assert due_policies(found, wanted) == []
 
 
 def test_each_role_has_the_flows_to_its_pods(tmp_path: Path) -> None:
