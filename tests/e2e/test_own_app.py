@@ -97,8 +97,21 @@ def test_a_schema_that_was_taken_back_is_migrated_again(site: Site, notes: Stack
     assert notes.api("/notes").json() == []
 
 
+def test_django_with_a_worker_and_a_cron_job(site: Site, notes: Stack, kubectl: Kubectl) -> None:
+    """A Django project takes its place: its admin answers, its worker works, and its cron job runs."""
+    settings = yaml.safe_load((ORDERS / "stack.yml").read_text())
+    replace(site, notes, {name: settings[name] for name in DJANGO} | {"flask_app_source": str(ORDERS)})
+    placed = notes.api("/orders/", "POST", data="tea")
+    assert placed.status_code == 201, placed.text
+    until(lambda: notes.api("/orders/").json() == [{"id": 1, "item": "tea", "confirmed": True}], 30, "no worker works")
+    assert "Django administration" in notes.api("/admin/login/").text
+    assert notes.api("/static/admin/css/base.css").headers["Content-Type"].startswith("text/css")
+    kubectl(f"-n {notes.namespace} create job --from=cronjob/flask-app-cron-sessions now")
+    kubectl(f"-n {notes.namespace} wait --for=condition=Complete job/now --timeout=60s")
+
+
 def test_a_folder_with_requirements_alone(site: Site, notes: Stack, kubectl: Kubectl) -> None:
-    """A Flask service with Flask-SQLAlchemy and Flask-Migrate, and no Dockerfile, takes the place of the other one."""
+    """A Flask service with Flask-SQLAlchemy and Flask-Migrate, and no Dockerfile, takes its place, without its worker."""
     assert not (GUESTBOOK / "Dockerfile").exists()
     psql = "psql -q -U postgres -d app -c 'DROP TABLE IF EXISTS notes, alembic_version'"
     kubectl(f"-n {notes.namespace} exec service/postgres -c postgres -- {psql}")
@@ -107,31 +120,14 @@ def test_a_folder_with_requirements_alone(site: Site, notes: Stack, kubectl: Kub
     written = notes.api("/entries", "POST", data="Hello")
     assert written.status_code == 201, written.text
     assert notes.api("/entries").json() == [written.json()] == [{"id": 1, "text": "Hello"}]
-
-
-def test_django_with_a_worker_and_a_cron_job(site: Site, notes: Stack, kubectl: Kubectl) -> None:
-    """A Django project takes its place: its admin answers, its worker works, its cron job runs, and both go again."""
-    settings = yaml.safe_load((ORDERS / "stack.yml").read_text())
-    values = {name: settings[name] for name in DJANGO} | {"flask_app_source": str(ORDERS)}
-    replace(site, notes, values)
-    placed = notes.api("/orders/", "POST", data="tea")
-    assert placed.status_code == 201, placed.text
-    until(lambda: notes.api("/orders/").json() == [{"id": 1, "item": "tea", "confirmed": True}], 30, "no worker works")
-    assert "Django administration" in notes.api("/admin/login/").text
-    assert notes.api("/static/admin/css/base.css").headers["Content-Type"].startswith("text/css")
-    inside = f"-n {notes.namespace}"
-    kubectl(f"{inside} create job --from=cronjob/flask-app-cron-sessions now")
-    kubectl(f"{inside} wait --for=condition=Complete job/now --timeout=60s")
-    assert site(*OWN, **values | {"flask_app_workers": [], "flask_app_cronjobs": []}).succeeded().changes
-    left = kubectl(
-        f"{inside} get deployments,cronjobs,poddisruptionbudgets -l app.kubernetes.io/name=flask-app -o name"
-    )
+    kinds = "deployments,cronjobs,poddisruptionbudgets"
+    left = kubectl(f"-n {notes.namespace} get {kinds} -l app.kubernetes.io/name=flask-app -o name")
     assert left.split() == ["deployment.apps/flask-app", "poddisruptionbudget.policy/flask-app"]
+    assert site(*OWN, **values).succeeded().changes == []
 
 
 def replace(site: Site, notes: Stack, values: dict[str, Any]) -> None:
-    """Deploy a service in place of the one before it; a second run has nothing to change."""
+    """Deploy a service in place of the one before it."""
     site(*OWN, **values).succeeded()
     pods = {"namespace": notes.namespace, "label_selector": "app=flask-app"}
     until(lambda: len(notes.resource("Pod").get(**pods).items) == 1, 60, "the pod of the other service has not ended")
-    assert site(*OWN, **values).succeeded().changes == []

@@ -73,7 +73,7 @@ def own_labels(value: Any) -> str | None:
     return f"{own[0]}: the stack sets this label itself" if own else None
 
 
-def annotations(value: Any) -> str | None:
+def texts(value: Any) -> str | None:
     """Annotations by name, the values as text."""
     for key, text in value.items():
         if wanted := kubernetes.label_key(key):
@@ -108,7 +108,7 @@ def toleration(value: Any) -> str | None:
 RULES: dict[str, Rule] = {
     "namespace_name": name,
     "namespace_labels": own_labels,
-    "namespace_annotations": annotations,
+    "namespace_annotations": texts,
     "namespace_image_pull_secrets": each(dns.subdomain),
     "namespace_node_selector": kubernetes.labels,
     "namespace_tolerations": tolerations,
