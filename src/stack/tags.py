@@ -34,6 +34,8 @@ SETTINGS = (
 
 # Settings that several roles read, and why a role may have its part alone.
 HARMLESS = {
+    "flask_app_cronjobs": "the policies are brought by every tag",
+    "flask_app_workers": "the policies are brought by every tag",
     "namespace_flows": "the policies are brought by every tag, and the service's endpoint is compared with them",
     "stack_context": "the cluster that everything is read from",
     "stack_image_registry": "each image has one user",

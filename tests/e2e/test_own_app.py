@@ -111,7 +111,7 @@ def test_django_with_a_worker_and_a_cron_job(site: Site, notes: Stack, kubectl: 
 
 
 def test_a_folder_with_requirements_alone(site: Site, notes: Stack, kubectl: Kubectl) -> None:
-    """A Flask service with Flask-SQLAlchemy and Flask-Migrate, and no Dockerfile, takes its place, without its worker."""
+    """A Flask service with Flask-SQLAlchemy and Flask-Migrate, and no Dockerfile, takes its place; no worker stays."""
     assert not (GUESTBOOK / "Dockerfile").exists()
     psql = "psql -q -U postgres -d app -c 'DROP TABLE IF EXISTS notes, alembic_version'"
     kubectl(f"-n {notes.namespace} exec service/postgres -c postgres -- {psql}")

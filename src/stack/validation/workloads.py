@@ -44,7 +44,7 @@ def command(value: Any) -> str | None:
 
 
 def time_zone(value: Any) -> str | None:
-    """A zone of the tz database, as far as this machine has one."""
+    """A zone of the database of time zones, as far as this machine has one."""
     wanted = "it takes a time zone such as Etc/UTC or Europe/Berlin"
     # ``Local`` would be that of the controller's machine, which the API server refuses.
     if not isinstance(value, str) or not ZONE.fullmatch(value) or value == "Local":
