@@ -1,4 +1,4 @@
-"""Whether a service that runs waits for its migrations."""
+"""Whether a service that runs waits for its migrations, and a cluster has what autoscaling takes."""
 
 from __future__ import annotations
 
@@ -9,6 +9,9 @@ from typing import Any, Protocol
 from kubernetes.client.exceptions import ApiException
 
 from stack.cluster import READ_ERRORS
+
+# https://kubernetes.io/docs/tasks/debug/debug-cluster/resource-metrics-pipeline/
+METRICS = "/apis/metrics.k8s.io/v1beta1"
 
 
 class Server(Protocol):
@@ -34,6 +37,20 @@ def lacks_migrations(server: Server, service: str) -> bool:
         server.get(f"/api/v1/namespaces/{server.namespace}/services/{service}:http/proxy/readyz")
     except ApiException as error:
         return error.status == HTTPStatus.SERVICE_UNAVAILABLE and _is_migration(str(error.body))
+    except READ_ERRORS:
+        pass
+    return False
+
+
+def lacks_metrics(server: Server) -> bool:
+    """Whether nothing serves the metrics API, by which an autoscaler counts: without it, it never changes anything.
+
+    One that is registered and does not answer yet counts as there, as does one that the account may not see.
+    """
+    try:
+        server.get(METRICS)
+    except ApiException as error:
+        return bool(error.status == HTTPStatus.NOT_FOUND)
     except READ_ERRORS:
         pass
     return False

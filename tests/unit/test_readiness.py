@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from kubernetes.client.exceptions import ApiException
 
-from stack.readiness import lacks_migrations
+from stack.readiness import lacks_metrics, lacks_migrations
 
 
 class Server:
@@ -61,3 +61,20 @@ def test_what_an_answer_says(status: int, body: str, lacks: bool) -> None:
 @pytest.mark.parametrize("error", [OSError("connection refused"), ValueError("no answer")])
 def test_without_an_answer_nothing_is_known(error: Any) -> None:
     assert not lacks_migrations(Server(error), "flask-app")
+
+
+@pytest.mark.parametrize(
+    ("answer", "lacks"),
+    [
+        ('{"kind": "APIResourceList"}', False),
+        (ApiException(status=404), True),
+        # It is registered, and its server starts; the account may not see it; nobody answers.
+        (ApiException(status=503), False),
+        (ApiException(status=403), False),
+        (OSError("timed out"), False),
+    ],
+)
+def test_a_cluster_without_metrics(answer: str | Exception, lacks: bool) -> None:
+    server = Server(answer)
+    assert lacks_metrics(server) is lacks
+    assert server.asked == ["/apis/metrics.k8s.io/v1beta1"]

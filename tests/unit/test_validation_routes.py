@@ -91,3 +91,10 @@ def test_the_message_says_who_has_it() -> None:
         "stack_app_host is App.example.com: Ingress front of namespace other publishes /docs of it already: "
         "set another host, or remove that one first"
     )
+
+
+def test_autoscaling_takes_a_cluster_with_metrics() -> None:
+    settings = {**SETTINGS, "routes_elsewhere": [], "flask_app_autoscaling_enabled": True}
+    assert flask_app.running_problems({**settings, "lacks_metrics": False}) == []
+    (problem,) = flask_app.running_problems({**settings, "lacks_metrics": True})
+    assert str(problem).startswith("flask_app_autoscaling_enabled is True: it takes a cluster with the metrics API")

@@ -123,9 +123,17 @@ def problems(settings: Settings) -> list[Problem]:
 
 
 def running_problems(settings: Settings) -> list[Problem]:
-    """A host that is taken; the facts are those of `stack.validation.routes.taken`."""
+    """A host that is taken, and an autoscaler that would never count.
+
+    The facts are those of `stack.validation.routes.taken`, and ``lacks_metrics``: whether autoscaling is wanted on a
+    cluster without the metrics API.
+    """
     paths = [*settings["flask_app_paths"], *(other["path"] for other in settings["flask_app_other_paths"])]
-    return list(routes.taken(settings, "flask_app", "stack_app_host", paths))
+    found = list(routes.taken(settings, "flask_app", "stack_app_host", paths))
+    if settings.get("lacks_metrics"):
+        wanted = "it takes a cluster with the metrics API, which metrics-server serves and this one has not"
+        found.append(Problem("flask_app_autoscaling_enabled", wanted, settings["flask_app_autoscaling_enabled"]))
+    return found
 
 
 def secrets(settings: Settings) -> Iterator[Problem]:
