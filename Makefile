@@ -41,7 +41,7 @@ endif
 unexport PYTHONDONTWRITEBYTECODE
 export ANSIBLE_FORCE_COLOR ?= $(if $(MAKE_TERMOUT),$(if $(NO_COLOR),0,1),0)
 
-.PHONY: help deploy render destroy status logs shell psql secrets open report backup restore restore-test rotate replace-node drill sbom dev test lint test-unit test-policy test-app test-roles test-e2e test-issuer test-docker-driver test-docker-driver-short docker-minikube docker-minikube-down fuzz bench bench-docker-driver bench-rows bench-size dashboards docs
+.PHONY: help deploy render destroy status logs shell psql secrets open report backup restore restore-test update rotate replace-node drill sbom dev test lint test-unit test-policy test-app test-roles test-e2e test-issuer test-docker-driver test-docker-driver-short docker-minikube docker-minikube-down fuzz bench bench-docker-driver bench-rows bench-size dashboards docs
 help: ## List these commands
 	@echo "Usage: make COMMAND [INVENTORY=inventory/minikube] [ARGS='-e setting=value']"
 	@awk -F':.*## ' '/^##@ / {printf "\n%s\n", substr($$0, 5)} \
@@ -154,6 +154,9 @@ restore: $(VENV)/deploy.stamp ## Restore a backup (ARGS='-e restore_time=2026-03
 
 restore-test: $(VENV)/deploy.stamp ## Restore the last backup beside the stack, read all of it, and remove it again
 	@$(PLAYBOOK) playbooks/restore_test.yml
+
+update: $(VENV)/deploy.stamp ## Build the images anew on what Debian and the registries have now (ARGS='-e update_check=true' shows it)
+	@$(PLAYBOOK) playbooks/update.yml
 
 rotate: $(VENV)/deploy.stamp ## Replace secrets while the stack serves (WHAT=database, pgadmin, token, certificates, ca or all)
 	@$(PLAYBOOK) playbooks/rotate.yml -e "rotate=$$WHAT"

@@ -25,6 +25,16 @@ from stack.proxies import build_arguments
 HEARTBEAT_SECONDS = 20
 # What says where a result is kept or put, and nothing of how it is built.
 PLACEMENT = ("cluster", "intermediate")
+# In the cache: what an update has found that packages are at. With another text the Debian images are built anew.
+GENERATION = "generation"
+# As in Debian's own images: fixes are there before the next point release has them. A mirror may be without them.
+FIXES = """deb http://deb.debian.org/debian {suite}-updates main
+deb http://deb.debian.org/debian-security {suite}-security main
+"""
+UPGRADE = """
+apt-get -o APT::Update::Error-Mode=any update || { rm /etc/apt/sources.list.d/fixes.list && apt-get update; } || exit
+DEBIAN_FRONTEND=noninteractive apt-get --yes upgrade && apt-get clean
+"""
 
 
 class BuildError(Exception):
@@ -54,6 +64,9 @@ class Artifact:
                 digest.update(f"{path.relative_to(files)}\0".encode() + path.read_bytes())
         for need in self.needs:
             digest.update(need.key.encode())
+        # All other images are made from this one.
+        if self.kind == "rootfs":
+            digest.update(generation(cache).encode())
         self.key: str = digest.hexdigest()[:16]
         self.folder = cache / "artifacts" / f"{re.sub(r'[^a-zA-Z0-9.]+', '-', self.name)}-{self.key}"
 
@@ -73,6 +86,20 @@ class Artifact:
     @property
     def exists(self) -> bool:
         return self.folder.is_dir()
+
+
+def generation(cache: Path) -> str:
+    """What an update has noted in the cache; empty before the first one."""
+    note = cache / GENERATION
+    return note.read_text() if note.exists() else ""
+
+
+def note_generation(cache: Path, text: str) -> None:
+    """Note in the cache what the Debian images are to be made of."""
+    cache.mkdir(parents=True, exist_ok=True)
+    note = cache / f"{GENERATION}.new"
+    note.write_text(text)
+    note.replace(cache / GENERATION)
 
 
 class Builder:
@@ -210,6 +237,9 @@ class Builder:
             artifact, log, "debootstrap", "--variant=minbase", "--include=ca-certificates",
             artifact.recipe["suite"], str(root),
         )  # fmt: skip
+        fixes = root / "etc/apt/sources.list.d/fixes.list"
+        fixes.write_text(FIXES.format(suite=artifact.recipe["suite"]))
+        self._run(artifact, log, "chroot", str(root), "sh", "-c", UPGRADE)
         for folder in ("var/cache/apt", "var/lib/apt/lists", "var/log"):
             for path in (root / folder).rglob("*"):
                 if path.is_file():

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
+from pathlib import Path
 
 import docker
-from docker.errors import DockerException, NotFound
+from docker.errors import ContainerError, DockerException, NotFound
 
 from stack.images import ImageError
 
@@ -86,3 +87,61 @@ def is_absent(image: str) -> bool:
     except ImageError:
         return False
     return False
+
+
+def digest(image: str) -> str:
+    """The digest that the registry in its name has under it.
+
+    Raises:
+        ImageError: The registry, or the engine, does not answer.
+    """
+    with connected() as client:
+        return str(client.images.get_registry_data(image).id)
+
+
+def local_digest(image: str) -> str:
+    """The digest under which the engine has pulled an image; empty if it has not.
+
+    Raises:
+        ImageError: It does not answer.
+    """
+    with connected() as client:
+        try:
+            known = client.images.get(image).attrs.get("RepoDigests") or []
+        except NotFound:
+            return ""
+    return next((name.partition("@")[2] for name in known), "")
+
+
+def load(archive: Path) -> None:
+    """Load an archive of an image.
+
+    Raises:
+        ImageError: It does not answer, or does not take the archive.
+    """
+    with connected() as client, archive.open("rb") as file:
+        client.images.load(file)
+
+
+def run(image: str, script: str, network: str, environment: Mapping[str, str]) -> str:
+    """What a shell script says in a container of an image, as root; nothing of the container stays.
+
+    Args:
+        image: An image that the engine has.
+        script: For ``sh``.
+        network: The container's network: ``host`` or ``default``.
+        environment: Variables of the script.
+
+    Raises:
+        ImageError: The engine does not answer, or the script failed; then with its last line.
+    """
+    with connected() as client:
+        try:
+            said = client.containers.run(
+                image, ["-c", script], entrypoint="sh", user="0:0", network_mode=network, remove=True,
+                environment=dict(environment),
+            )  # fmt: skip
+        except ContainerError as error:
+            lines = [line for line in bytes(error.stderr or b"").decode(errors="replace").splitlines() if line.strip()]
+            raise ImageError(lines[-1][-300:] if lines else "it said nothing") from error
+    return bytes(said).decode(errors="replace")

@@ -42,6 +42,11 @@ def full_name(image: str) -> str:
     return image if re.search(r"[:@]", image.rpartition("/")[2]) else f"{image}:latest"
 
 
+def without_contents(image: str) -> str:
+    """The name that the offline build gives an image, without what make update adds to its tag."""
+    return re.sub(r"-[0-9a-f]{12}$", "", image) if image.startswith(OFFLINE) else image
+
+
 def is_brought(image: str) -> bool:
     """Whether an image is one that a node has from here and from no registry of others."""
     name = full_name(image)
@@ -97,9 +102,12 @@ class Containerd:
 
     def bring(self, image: str) -> bool:
         """Put an image into it, from Docker's engine or the offline build's archive; false where neither has it."""
-        archive = self._archive(image)
+        plain = without_contents(image)
+        archive = self.archive(plain)
         if archive is not None:
-            self.import_archive(image, archive, archive.parent.name.rpartition("-")[2])
+            self.import_archive(plain, archive, archive.parent.name.rpartition("-")[2])
+            if plain != image:
+                _output(*CTR, "tag", "--force", plain, image)
             return True
         engine = _engine()
         if not engine.has(image):
@@ -118,7 +126,8 @@ class Containerd:
             cls._take(iter(lambda: stream.read(1 << 20), b""))
         _output(*CTR, "label", image, f"{KEY_LABEL}={recipe}")
 
-    def _archive(self, image: str) -> Path | None:
+    def archive(self, image: str) -> Path | None:
+        """The offline build's archive of an image, if there is one."""
         if self._artifacts is None or not image.startswith(OFFLINE):
             return None
         name = re.sub(r"[^a-zA-Z0-9.]+", "-", image)

@@ -74,6 +74,18 @@ def test_check_mode_shows_the_change_and_no_secret(site: Site, stack: Stack) -> 
     assert "check-mode-only" not in run.output
 
 
+def test_an_update_shows_what_is_newer_and_changes_nothing(site: Site, stack: Stack) -> None:
+    before = stack.versions()
+    update = "playbooks/update.yml"
+    assert "update_check is 'perhaps'" in site(playbook=update, update_check="perhaps").output
+    run = site(playbook=update, update_check=True).succeeded()
+    assert run.changed == 0
+    assert stack.versions() == before
+    # Where each image could be looked into, and the mirror asked.
+    assert re.search(r"^(PACKAGE +OLD +NEW |Nothing newer was found\.)", run.output, re.MULTILINE)
+    assert "cannot" not in run.output
+
+
 def test_a_run_at_full_verbosity_shows_no_secret(site: Site, stack: Stack) -> None:
     run = site("-vvv", "--diff", "--tags", "tls,postgres,pgadmin,flask_app,monitoring").succeeded()
     assert stack.secrets_shown(run.output) == []

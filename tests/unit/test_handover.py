@@ -6,7 +6,7 @@ import sys
 from importlib.machinery import SourceFileLoader
 from importlib.util import module_from_spec, spec_from_loader
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
@@ -61,3 +61,27 @@ def test_who_may_take_over(handover: ModuleType, members: list[dict[str, Any]], 
 
 def test_a_database_that_is_paused_is_left_alone(handover: ModuleType) -> None:
     assert handover.candidates({"members": [PRIMARY, member(1, "sync_standby")], "pause": True}, "postgres-0") == []
+
+
+def pod(number: int, revision: str, *, ends: bool = False) -> Any:
+    labels = {"controller-revision-hash": revision}
+    metadata = SimpleNamespace(name=f"postgres-{number}", labels=labels, deletion_timestamp="now" if ends else None)
+    return SimpleNamespace(metadata=metadata)
+
+
+@pytest.mark.parametrize(
+    ("own", "pods", "name"),
+    [
+        # A rollout goes from the highest number to the lowest: what it has replaced is not ended again.
+        (pod(0, "old"), [pod(1, "new"), pod(2, "new")], "postgres-1"),
+        (pod(1, "old"), [pod(0, "old"), pod(2, "new")], "postgres-2"),
+        # The one that is replaced last.
+        (pod(2, "old"), [pod(1, "old"), pod(0, "old")], "postgres-0"),
+        (pod(2, "old"), [pod(10, "old"), pod(9, "old")], "postgres-9"),
+        (pod(1, "old"), [pod(0, "old", ends=True), pod(2, "old")], "postgres-2"),
+        (pod(1, "old"), [pod(0, "old", ends=True)], ""),
+        (pod(1, "old"), [], ""),
+    ],
+)
+def test_who_takes_over(handover: ModuleType, own: Any, pods: list[Any], name: str) -> None:
+    assert handover.successor(own, pods) == name

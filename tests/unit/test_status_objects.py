@@ -201,3 +201,21 @@ http_request_duration_seconds_count{route="/b",status="503"} 2.0
 http_request_duration_seconds_sum{route="/b",status="503"} 9.0
 """
     assert objects.count_requests([text, text]) == (18.0, 4.0)
+
+
+def test_since_when_an_image_runs_is_what_its_first_revision_says() -> None:
+    def revision(kind: str, made: str, image: str) -> dict[str, Any]:
+        spec = {"template": {"spec": {"containers": [{"image": image}]}}}
+        body = {"data": {"spec": spec}} if kind == "ControllerRevision" else {"spec": spec}
+        return {"kind": kind, "metadata": {"name": "x", "creationTimestamp": made}, **body}
+
+    revisions = [
+        revision("ReplicaSet", "2026-02-01T00:00:00Z", "app:1"),
+        revision("ReplicaSet", "2026-01-01T00:00:00Z", "app:1"),
+        revision("ReplicaSet", "2026-03-01T00:00:00Z", "app:0"),
+        revision("ControllerRevision", "2026-02-02T00:00:00Z", "db:1"),
+    ]
+    assert objects.images_since(revisions, {"app:1", "db:1", "other:1"}) == {
+        "app:1": "2026-01-01T00:00:00Z",
+        "db:1": "2026-02-02T00:00:00Z",
+    }

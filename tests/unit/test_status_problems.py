@@ -87,6 +87,7 @@ def state() -> dict[str, Any]:
         "cronjobs": [{"name": "postgres-backup-full", "suspended": False}],
         "autoscalers": [],
         "nodes": [{"name": "one", "ready": True, "cordoned": False, "pressure": []}],
+        "images": {"since": {"image:1": "2026-02-01T00:00:00Z"}, "asked": "2026-02-20T10:00:00+00:00"},
         "budgets": [{"name": "postgres", "pods": 2, "ready": 2, "may_move": 1}],
         "missing": [],
         "services_without_pods": [],
@@ -424,3 +425,21 @@ def test_a_lost_node_is_given_up_by_the_command_that_is_printed(state: dict[str,
             False,
         ),
     ]
+
+
+@pytest.mark.parametrize(
+    ("images", "line"),
+    [
+        (
+            {"since": {"app:2": "2026-02-20T00:00:00Z", "db:1": "2026-01-31T10:00:00Z"}, "asked": "2026-02-21T10:00:00+00:00"},
+            "the oldest, db:1, runs since 2026-01-31; make update last asked for newer ones 2026-02-21 10:00 UTC",
+        ),
+        ({"since": {"app:2": "2026-02-20T00:00:00Z"}, "asked": None},
+         "the oldest, app:2, runs since 2026-02-20; make update has never asked for newer ones"),
+        ({"since": {}, "asked": None}, "since when they run is unknown; make update has never asked for newer ones"),
+    ],
+)  # fmt: skip
+def test_how_old_the_images_are(state: dict[str, Any], images: dict[str, Any], line: str) -> None:
+    state["images"] = images
+    [shown] = [row for row in screen(judge(state)).splitlines() if row.startswith("IMAGES")]
+    assert shown.removeprefix("IMAGES").strip() == line

@@ -10,6 +10,8 @@ from typing import Any
 
 from cryptography import x509
 
+from stack.images import named
+
 REQUESTS = re.compile(r"^http_request_duration_seconds_count\{(?P<labels>[^}]*)\} (?P<count>\S+)$", re.MULTILINE)
 STATUS_5XX = re.compile(r'\bstatus="5\d\d"')
 
@@ -41,6 +43,17 @@ def workload(found: dict[str, Any], kind: str, pods: list[dict[str, Any]]) -> di
             None,
         ),
     }
+
+
+def images_since(revisions: Iterable[Object], images: Collection[str]) -> dict[str, str]:
+    """Since when images run, by the ReplicaSets and ControllerRevisions that name them; RFC 3339."""
+    found: dict[str, str] = {}
+    for revision in revisions:
+        made = revision["metadata"]["creationTimestamp"]
+        for image in named([dict(revision)]):
+            if image in images:
+                found[image] = min(made, found.get(image, made))
+    return found
 
 
 def pod_state(found: dict[str, Any]) -> dict[str, Any]:

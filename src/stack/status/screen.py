@@ -88,6 +88,7 @@ def _parts(document: dict[str, Any]) -> Iterator[str]:
     yield f"{'BACKUPS':<28} {_backups(document)}"
     if tested := document["restore_test"]:
         yield f"{'RESTORE TEST':<28} {_restore_test(tested['last'])}"
+    yield f"{'IMAGES':<28} {_images(document['images'])}"
     yield f"{'ALERTS':<28} {_alerts(document)}"
 
 
@@ -125,6 +126,15 @@ def _restore_test(last: dict[str, Any] | None) -> str:
     if not last:
         return "none yet"
     return f"{minute(last['ended'])}, " + (restore_summary(last) if last["ok"] else "FAILED")
+
+
+def _images(images: dict[str, Any]) -> str:
+    since = images["since"]
+    oldest = min(since, key=since.__getitem__, default=None)
+    age = f"the oldest, {oldest}, runs since {since[oldest][:10]}" if oldest else "since when they run is unknown"
+    if not images["asked"]:
+        return f"{age}; make update has never asked for newer ones"
+    return f"{age}; make update last asked for newer ones {minute(images['asked'])}"
 
 
 def _alerts(document: dict[str, Any]) -> str:

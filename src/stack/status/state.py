@@ -20,6 +20,7 @@ from stack.status.objects import (
     count_requests,
     cronjob,
     filesystem,
+    images_since,
     job,
     missing,
     node,
@@ -28,6 +29,7 @@ from stack.status.objects import (
     workload,
 )
 from stack.status.parts import Waiting, side_by_side
+from stack.updates import ASKED, RECORD
 
 # The time between the two readings of the service's counters, at the least.
 SAMPLE_S = 1.0
@@ -132,6 +134,8 @@ class Reader:
             "certificates": lambda: get("api/v1", "secrets", "?fieldSelector=type%3Dkubernetes.io/tls"),
             "secrets": lambda: self._names("secrets"),
             "configmaps": lambda: self._names("configmaps"),
+            "replicasets": lambda: get("apis/apps/v1", "replicasets"),
+            "controllerrevisions": lambda: get("apis/apps/v1", "controllerrevisions"),
             "budgets": lambda: get("apis/policy/v1", "poddisruptionbudgets"),
             "services": lambda: get("api/v1", "services"),
             # Not everybody may read these.
@@ -200,6 +204,7 @@ class Reader:
             "pods": [{key: pod[key] for key in pod if key != "labels"} for pod in self.pods],
             "jobs": [job(item) for item in found.get("jobs", [])],
             "cronjobs": [cronjob(item) for item in found.get("cronjobs", [])],
+            "images": self._images(found, pods_of),
             "autoscalers": [autoscaler(item) for item in found.get("autoscalers", [])],
             "nodes": nodes,
             "budgets": [budget(item) for item in found.get("budgets", [])],
@@ -223,6 +228,23 @@ class Reader:
             "requests": later.get("requests"),
             "unread": self.unread,
         }
+
+    @staticmethod
+    def _images(found: Mapping[str, Any], pods_of: Mapping[str, Any]) -> dict[str, Any]:
+        """Since when the images run, and when it was last asked whether there are newer ones."""
+        used = {
+            container["image"]
+            for pod in pods_of.values()
+            for container in [*(pod.get("initContainers") or []), *pod["containers"]]
+        }
+        # What is in a list does not say its kind.
+        revisions = [
+            {**item, "kind": kind}
+            for kind in ("ReplicaSet", "ControllerRevision")
+            for item in found.get(f"{kind.lower()}s", [])
+        ]
+        record = found.get("configmaps", {}).get(RECORD.partition("/")[2], {})
+        return {"since": images_since(revisions, used), "asked": record.get(ASKED)}
 
     def _names(self, kind: str) -> dict[str, dict[str, str]]:
         """The annotations of all objects of a kind by their name, and nothing of their values."""
