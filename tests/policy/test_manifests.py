@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
-from manifests import misconfigurations, render
+from manifests import ROOT, misconfigurations, render
 
 from stack.images import templates
+from stack.placement import placed
 
 Pod = dict[str, Any]
 
@@ -95,6 +96,40 @@ def test_every_container_fits_a_quota(rendered: Path) -> None:
     wanted = {(key, amount) for key in ("requests", "limits") for amount in ("cpu", "memory", "ephemeral-storage")}
     assert len(found) > 9
     assert {name: sorted(wanted - has) for name, has in found.items() if wanted - has} == {}
+
+
+def test_every_pod_gets_what_the_cluster_asks_of_it(rendered: Path) -> None:
+    asked = {"priority_class": "high", "labels": {"team": "shop"}}
+    found = [each for file in rendered.glob("*.yaml") for each in yaml.safe_load_all(file.read_text()) if each]
+    assert len(found) > 50
+    for each in found:
+        there = placed(each, asked)
+        assert there["metadata"]["labels"]["team"] == "shop"
+        for template in [there] if each["kind"] == "Pod" else templates(there):
+            assert template["spec"]["priorityClassName"] == "high"
+            assert template["metadata"]["labels"]["team"] == "shop"
+
+
+def test_whatever_is_applied_gets_it() -> None:
+    """A task of its own that applies manifests would leave it out."""
+    found = {}
+    for file in ROOT.glob("roles/*/tasks/*.yml"):
+        for task in tasks(yaml.safe_load(file.read_text()) or []):
+            k8s = task.get("kubernetes.core.k8s") or {}
+            if "apply" in k8s or "template" in k8s or "src" in k8s:
+                found[f"{file.relative_to(ROOT)}: {task['name']}"] = "| placed(common_placement" in k8s.get(
+                    "definition", ""
+                )
+    assert len(found) > 2
+    assert [name for name, is_placed in found.items() if not is_placed] == []
+
+
+def tasks(found: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    """The tasks of a file, those of blocks as well."""
+    for task in found:
+        yield task
+        for part in ("block", "rescue", "always"):
+            yield from tasks(task.get(part) or [])
 
 
 def test_a_second_time_the_manifests_are_the_same(rendered: Path, tmp_path: Path) -> None:
