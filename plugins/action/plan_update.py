@@ -59,7 +59,7 @@ class Asked:
         if not engine.has(image):
             archive = Containerd(self._cache).archive(image)
             if archive is None:
-                raise UntoldError(f"this machine does not have {image} in Docker's engine, and cannot look into it")
+                raise UntoldError("not in Docker's engine on this machine, so that its packages cannot be told")
             engine.load(archive)
         environment = {**build_arguments(os.environ, self._network), "FIXES": ""}
         if image.startswith(updates.OFFLINE) or self._network == "host":

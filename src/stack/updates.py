@@ -201,8 +201,8 @@ def entries(objects: Mapping[str, Object]) -> dict[str, Entry]:
         return {name: Entry(**entry) for name, entry in json.loads(data.get(IMAGES) or "{}").items()}
     except (TypeError, ValueError, AttributeError) as error:
         raise RecordError(
-            f"{RECORD} is not as make update has written it ({error}): kubectl delete configmap image-updates, and run"
-            " make update again"
+            f"{RECORD} is not as make update has written it ({error}). kubectl delete configmap image-updates: the next"
+            " run goes back to the images before, and make update brings the newer ones again"
         ) from error
 
 

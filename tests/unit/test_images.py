@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import gzip
 import os
 from pathlib import Path
 from typing import Any
@@ -202,3 +203,42 @@ def test_without_the_program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(images.ImageError, match="ctr is not on PATH"):
         images.Containerd().missing(["a:1"])
+
+
+CTR = """#!/bin/sh
+case "$*" in
+*import*) cat > /dev/null; echo localhost/prom/prometheus:v2 >> {file} ;;
+*tag*) for name; do :; done; echo "$name" >> {file} ;;
+*list*) cat {file} ;;
+esac
+"""
+
+
+def test_an_image_of_the_offline_build_is_brought_by_the_name_that_an_update_gave_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = tmp_path / "bin" / "ctr"
+    program.parent.mkdir()
+    program.write_text(CTR.format(file=tmp_path / "names"))
+    program.chmod(0o755)
+    (tmp_path / "names").touch()
+    monkeypatch.setenv("PATH", f"{program.parent}:{os.environ['PATH']}")
+    archive = tmp_path / "artifacts" / "localhost-prom-prometheus-v2-0123456789abcdef" / "image.tar.gz"
+    archive.parent.mkdir(parents=True)
+    archive.write_bytes(gzip.compress(b"an image"))
+    wanted = "localhost/prom/prometheus:v2-0123456789ab"
+    assert images.deliver(images.Containerd(tmp_path), [wanted]) == ([wanted], {})
+    assert (tmp_path / "names").read_text().split() == ["localhost/prom/prometheus:v2", wanted]
+
+
+@pytest.mark.parametrize(
+    ("image", "plain"),
+    [
+        ("localhost/prom/prometheus:v2-0123456789ab", "localhost/prom/prometheus:v2"),
+        ("localhost/prom/prometheus:v2", "localhost/prom/prometheus:v2"),
+        # What others name is none of an update's.
+        ("docker.io/prom/prometheus:v2-0123456789ab", "docker.io/prom/prometheus:v2-0123456789ab"),
+    ],
+)
+def test_what_an_update_adds_to_a_tag(image: str, plain: str) -> None:
+    assert images.without_contents(image) == plain
