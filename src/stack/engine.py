@@ -142,6 +142,8 @@ def run(image: str, script: str, network: str, environment: Mapping[str, str]) -
                 environment=dict(environment),
             )  # fmt: skip
         except ContainerError as error:
-            lines = [line for line in bytes(error.stderr or b"").decode(errors="replace").splitlines() if line.strip()]
+            text = error.stderr or ""
+            text = text if isinstance(text, str) else text.decode(errors="replace")
+            lines = [line for line in text.splitlines() if line.strip()]
             raise ImageError(lines[-1][-300:] if lines else "it said nothing") from error
     return bytes(said).decode(errors="replace")
