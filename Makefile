@@ -102,12 +102,14 @@ $(VENV)/tools.stamp: $(VENV)/bin/uv
 	test -z "$$missing" || { apt-get update -q && apt-get install -qy --no-install-recommends $$missing; }
 	@touch $@
 
-# What is shown of which Secret, and the login that it is of.
-SECRETS := {{range .items}}{{with .data}} \
+# What is shown of which Secret, and the login that it is of; those of declared logins have a label.
+SECRETS := {{range .items}}{{$$login := ""}}{{with .metadata.labels}}{{with index . "flask-postgres-stack/login"}}{{$$login = .}}{{end}}{{end}} \
+  {{- if $$login}}{{with .data}}{{printf "Login       %s  %s  (database %s)\n" $$login (.DB_PASSWORD | base64decode) (.DB_NAME | base64decode)}}{{end}} \
+  {{- else if eq .metadata.name "pgadmin-secret" "postgres-secret" "flask-app-secret"}}{{with .data}} \
   {{- if .PGADMIN_DEFAULT_PASSWORD}}{{printf "pgAdmin     %s  %s\n" (.PGADMIN_DEFAULT_EMAIL | base64decode) (.PGADMIN_DEFAULT_PASSWORD | base64decode)}}{{end}} \
   {{- if .POSTGRES_PASSWORD}}{{printf "PostgreSQL  %s  %s\n" (.POSTGRES_USER | base64decode) (.POSTGRES_PASSWORD | base64decode)}}{{end}} \
   {{- if .API_TOKEN}}{{printf "API token   %s\n" (.API_TOKEN | base64decode)}}{{end}} \
-  {{- end}}{{end}}
+  {{- end}}{{end}}{{end}}
 
 ##@ Deploy
 
@@ -137,8 +139,8 @@ shell: ## Open a shell in a pod of the service, or in another (POD=postgres-0)
 psql: ## Open psql on the database's primary
 	@$(RUN) kubectl exec -it service/postgres -- sh -c 'exec psql -U "$$POSTGRES_USER" -d postgres "$$@"' psql
 
-secrets: ## Show the passwords of pgAdmin and PostgreSQL, and the token for writes to the API
-	@$(RUN) kubectl get secret pgadmin-secret postgres-secret flask-app-secret --ignore-not-found -o go-template='$(SECRETS)'
+secrets: ## Show the passwords of pgAdmin, PostgreSQL and declared logins, and the token for writes to the API
+	@$(RUN) kubectl get secrets -o go-template='$(SECRETS)'
 
 open: $(VENV)/deploy.stamp ## Open the service and pgAdmin in a browser, and print their addresses
 	@$(RUN) python -m stack.developer open --inventory="$$INVENTORY"
@@ -158,7 +160,7 @@ restore-test: $(VENV)/deploy.stamp ## Restore the last backup beside the stack, 
 update: $(VENV)/deploy.stamp ## Build the images anew on what Debian and the registries have now (ARGS='-e update_check=true' shows it)
 	@$(PLAYBOOK) playbooks/update.yml
 
-rotate: $(VENV)/deploy.stamp ## Replace secrets while the stack serves (WHAT=database, pgadmin, token, certificates, ca or all)
+rotate: $(VENV)/deploy.stamp ## Replace secrets while the stack serves (WHAT=database, logins, pgadmin, token, certificates, ca or all)
 	@$(PLAYBOOK) playbooks/rotate.yml -e "rotate=$$WHAT"
 
 replace-node: $(VENV)/deploy.stamp ## Give up a node that is lost for good (NODE=name): its pods are made anew elsewhere

@@ -19,6 +19,8 @@ ROLES = Path(__file__).parents[2] / "roles"
 KUBELET_PORT = 10250
 ADDRESS = re.compile(r"[0-9.]+")
 DNS_PORTS = [{"protocol": "UDP", "port": 53}, {"protocol": "TCP", "port": 53}]
+# Pods of others that have a label of their own beside `app`, by the name that flows give them.
+CLIENTS = {"database-client": {"flask-postgres-stack/database-client": "true"}}
 Flow = Mapping[str, Any]
 Peers = list[Object]
 
@@ -27,8 +29,8 @@ def network_policies(flows: Iterable[Flow], metadata: Object, peers: Mapping[str
     """The policies that let these flows through, and nothing else.
 
     Args:
-        flows: Each with ``from``, ``to`` and ``ports``. An end is the label ``app`` of pods, a name of ``peers``, or a
-            list of peers itself.
+        flows: Each with ``from``, ``to`` and ``ports``. An end is the label ``app`` of pods, a name of `CLIENTS` or of
+            ``peers``, or a list of peers itself.
         metadata: What the metadata of each policy has beside its name.
         peers: Peers that have a name; a flow from or to none of them is left out, for no peers would mean all.
         dns: Who answers names: whoever may open a connection may ask them.
@@ -49,7 +51,7 @@ def network_policies(flows: Iterable[Flow], metadata: Object, peers: Mapping[str
                 rules.setdefault(flow[end], []).append({other: ends[other], "ports": ports})
     policies = [_policy("default-deny", metadata, {"podSelector": {}})]
     for app in sorted({*ingress, *egress}):
-        spec: Object = {"podSelector": {"matchLabels": {"app": app}}}
+        spec: Object = _pods(app)
         if app in ingress:
             spec["ingress"] = ingress[app]
         if app in egress:
@@ -150,8 +152,12 @@ def stale_policies(wanted: list[Object], found: list[Object]) -> list[Object]:
 
 def _peers(end: Any, peers: Mapping[str, Peers]) -> Peers:
     if isinstance(end, str):
-        return peers.get(end, [{"podSelector": {"matchLabels": {"app": end}}}])
+        return peers.get(end, [_pods(end)])
     return list(end)
+
+
+def _pods(name: str) -> Object:
+    return {"podSelector": {"matchLabels": CLIENTS.get(name, {"app": name})}}
 
 
 def _flow_to(peer: Object, port: int) -> Flow:

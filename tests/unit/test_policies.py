@@ -158,3 +158,10 @@ def test_the_order_of_rules_is_no_difference() -> None:
 )
 def test_what_is_on_a_nodes_own_network_comes_from_each_of_several(addresses: list[str], expected: list[str]) -> None:
     assert [peer["ipBlock"]["cidr"] for peer in node_peers(addresses)] == expected
+
+
+def test_pods_of_others_reach_the_database_by_a_label() -> None:
+    found = specs([{"from": "database-client", "to": "postgres", "ports": [5432]}])
+    labelled = {"podSelector": {"matchLabels": {"flask-postgres-stack/database-client": "true"}}}
+    assert found["postgres"]["ingress"][0]["from"] == [labelled]
+    assert found["database-client"]["podSelector"] == labelled["podSelector"]

@@ -7,6 +7,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from stack.postgres import declared
 from stack.validation import Problem
 
 # The service that comes with the project, whose settings are known: app/src/flask_postgres_app/settings.py.
@@ -65,13 +66,25 @@ def pooler(settings: Mapping[str, Any]) -> int:
     """The connections that PgBouncer opens at most."""
     if not settings.get("postgres_pooler_enabled"):
         return 0
-    size = _number(settings.get("postgres_pooler_pool_size"), 0) + POOLER_AUTH_SIZE
+    size = _number(settings.get("postgres_pooler_pool_size"), 0) + _beside(settings)
     return _number(settings.get("postgres_pooler_replicas"), 0) * size
 
 
-def pooler_most(max_connections: int, replicas: int) -> int:
-    """The largest pool of each of the pooler's pods that leaves `POOLER_SPARED` connections to others."""
-    return (max_connections - POOLER_SPARED) // max(replicas, 1) - POOLER_AUTH_SIZE
+def _beside(settings: Mapping[str, Any]) -> int:
+    """The connections of each of the pooler's pods beside its pool of the service's database."""
+    databases, own = settings.get("postgres_databases"), str(settings.get("postgres_database") or "")
+    return POOLER_AUTH_SIZE + sum(declared.pools(databases, own).values())
+
+
+def pooler_most(max_connections: int, replicas: int, beside: int = POOLER_AUTH_SIZE) -> int:
+    """The largest pool of each of the pooler's pods that leaves `POOLER_SPARED` connections to others.
+
+    Args:
+        max_connections: PostgreSQL's parameter.
+        replicas: The pods of the pooler.
+        beside: The connections of each pod beside that pool.
+    """
+    return (max_connections - POOLER_SPARED) // max(replicas, 1) - beside
 
 
 def pooler_problems(settings: Mapping[str, Any], max_connections: int) -> Iterator[Problem]:
@@ -84,10 +97,12 @@ def pooler_problems(settings: Mapping[str, Any], max_connections: int) -> Iterat
     if not settings.get("postgres_pooler_enabled"):
         return
     size, replicas = (_number(settings.get(f"postgres_pooler_{name}"), 0) for name in ("pool_size", "replicas"))
-    largest = pooler_most(max_connections, replicas)
+    beside = _beside(settings)
+    largest = pooler_most(max_connections, replicas, beside)
     if size > largest:
         wanted = (
-            f"it takes 1 or more, and with postgres_pooler_replicas {replicas} at most {largest}, so that"
+            f"it takes 1 or more, and with postgres_pooler_replicas {replicas}"
+            f"{' and the pools of postgres_databases' if beside > POOLER_AUTH_SIZE else ''} at most {largest}, so that"
             f" {POOLER_SPARED} of max_connections ({max_connections}, see postgres_parameters) are left to others"
         )
         yield Problem("postgres_pooler_pool_size", wanted, size)

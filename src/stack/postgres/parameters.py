@@ -290,7 +290,12 @@ def spelled(name: str, value: Any) -> str:
 
 
 def wanted(
-    given: Mapping[str, Any], defaults: Mapping[str, Any], own: Mapping[str, Any], memory: str, storage: str
+    given: Mapping[str, Any],
+    defaults: Mapping[str, Any],
+    own: Mapping[str, Any],
+    memory: str,
+    storage: str,
+    loaded: Iterable[str] = (),
 ) -> dict[str, str]:
     """All parameters, by their names in lower case, as they are written into Patroni's configuration.
 
@@ -300,9 +305,13 @@ def wanted(
         own: What the role sets and nobody else may.
         memory: The limit of the container's memory, as a quantity of Kubernetes.
         storage: The size of the volume, as a quantity of Kubernetes.
+        loaded: Libraries that the server has to load at its start, beside those of ``shared_preload_libraries``.
     """
     lowered = {str(name).lower(): value for name, value in given.items()}
     values = {**_sized(mebibytes(memory), mebibytes(storage)), **defaults, **lowered, **own}
+    if missing := [name for name in loaded if name not in libraries(values)]:
+        listed = text(values.get("shared_preload_libraries", "")).strip()
+        values["shared_preload_libraries"] = ", ".join([*([listed] if listed else []), *missing])
     return {name: spelled(name, value) for name, value in values.items()}
 
 

@@ -6,9 +6,9 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from stack.postgres import connections, parameters
+from stack.postgres import connections, declared, parameters
 from stack.quantity import mebibytes, quantity
-from stack.validation import Problem, Settings, dns, kubernetes
+from stack.validation import Problem, Settings, dns, kubernetes, postgres_declared
 from stack.validation.rules import Rule, check, matches, number, optional
 
 ALIASES = {
@@ -73,7 +73,12 @@ def problems(settings: Settings) -> list[Problem]:
     Beside them it reads ``default_parameters`` and ``own_parameters`` of PostgreSQL: what the role sets where its user
     does not, and what nobody else may set.
     """
-    found = [*check(settings, RULES, ALIASES), *logins(settings), *passwords(settings)]
+    found = [
+        *check(settings, RULES, ALIASES),
+        *logins(settings),
+        *passwords(settings),
+        *postgres_declared.problems(settings, OWN_LOGINS),
+    ]
     if settings["postgres_archiving_enabled"]:
         found += check(settings, ARCHIVING_RULES, ALIASES)
     # What follows the size of an instance needs one.
@@ -107,7 +112,14 @@ def wanted_parameters(settings: Settings) -> Iterator[Problem]:
     """What PostgreSQL does not take, or cannot start with in its container."""
     given, own = settings["postgres_parameters"], settings["own_parameters"]
     limit = memory(settings["postgres_resources"])
-    values = parameters.wanted(given, settings["default_parameters"], own, limit, settings["postgres_storage_size"])
+    values = parameters.wanted(
+        given,
+        settings["default_parameters"],
+        own,
+        limit,
+        settings["postgres_storage_size"],
+        loaded=declared.libraries(settings["postgres_extensions"]),
+    )
     found = [
         Problem("postgres_parameters", f"{name} is {parameters.text(given[name])}: {complaint}")
         for name, complaint in parameters.complaints(given, own, values)

@@ -11,6 +11,7 @@ from stack.validation.rules import Rule, check, number, optional
 ALIASES = {
     "postgres_pooler_image_repository": "stack_image_repository",
     "postgres_pooler_database": "postgres_database",
+    "postgres_pooler_databases": "postgres_databases",
     "postgres_pooler_client_certificates": "postgres_client_certificates",
     "postgres_pooler_metrics_enabled": "postgres_metrics_enabled",
     "postgres_pooler_rollout_timeout": "postgres_rollout_timeout",
