@@ -68,7 +68,7 @@ def test_an_image_that_the_cluster_alone_has_is_loaded(
     asked: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     found = Engine(monkeypatch)
-    archive = tmp_path / "artifacts" / "localhost-dpage-pgadmin4-9-0123456789abcdef" / "image.tar.gz"
+    archive = tmp_path / "artifacts" / "localhost-dpage-pgadmin4-9-00000000" / "image.tar.gz"
     archive.parent.mkdir(parents=True)
     archive.touch()
     asked("host").packages("localhost/dpage/pgadmin4:9", candidates=True)
@@ -85,3 +85,20 @@ def test_what_was_said_is_told_and_not_who_handed_it_on(asked: Any, monkeypatch:
     Engine(monkeypatch, "app:1", fails="E: no mirror")
     with pytest.raises(UntoldError, match="cannot be told: E: no mirror"):
         asked("host").packages("app:1", candidates=True)
+
+
+def test_a_digest_stays_while_the_setting_names_the_same_image() -> None:
+    kept = runpy.run_path(str(PLUGIN.parents[1] / "filter/update.py"))["kept_digest"]
+
+    def live(image: str) -> dict[str, Any]:
+        spec = {"template": {"spec": {"containers": [{"image": image}]}}}
+        return {
+            "DaemonSet/traefik": {"kind": "DaemonSet", "metadata": {"name": "traefik"}, "spec": spec},
+            "Service/x": {},
+        }
+
+    digest = "docker.io/library/traefik:v3.7.9@sha256:" + "0" * 64
+    assert kept("docker.io/library/traefik:v3.7.9", live(digest)) == digest
+    assert kept("docker.io/library/traefik:v3.7.10", live(digest)) == "docker.io/library/traefik:v3.7.10"
+    assert kept("docker.io/library/traefik:v3.7.9", {}) == "docker.io/library/traefik:v3.7.9"
+    assert kept(digest, live("docker.io/library/traefik:v3.7.9")) == digest
