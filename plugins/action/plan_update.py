@@ -42,6 +42,7 @@ options:
 RETURN = r"""
 lines: {type: list, elements: str, description: "What there is, for people."}
 waits: {type: bool, description: "Whether anything is newer."}
+sources: {type: dict, description: "What is taken for the base of each image, or for the image itself."}
 packages: {type: dict, description: "The packages of each image."}
 record: {type: dict, description: "The record, as C(data) and C(annotations) of a ConfigMap."}
 """
@@ -120,6 +121,7 @@ class ActionModule(ActionBase):
             **result,
             "lines": updates.lines(found),
             "waits": any(finding.waits for finding in found),
+            "sources": {finding.image.name: finding.entry.source for finding in found},
             "packages": {finding.image.name: finding.packages for finding in found},
             "record": {"annotations": {updates.ASKED: now}, "data": updates.data(found, known)},
         }

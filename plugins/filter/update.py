@@ -36,6 +36,11 @@ def images_to_bring(images: list[str], workload: dict[str, Any]) -> list[str]:
     return [image for image in images if without_contents(image) != image and image not in used]
 
 
+def kept_digest(image: str, objects: dict[str, Any]) -> str:
+    used = named([found for found in objects.values() if found.get("kind") == "DaemonSet"])
+    return next((each for each in used if each.startswith(f"{image}@")), image)
+
+
 def update_of(objects: dict[str, Any], name: str, base: str) -> dict[str, Any]:
     try:
         return recorded(objects, name, base)
@@ -45,4 +50,9 @@ def update_of(objects: dict[str, Any], name: str, base: str) -> dict[str, Any]:
 
 class FilterModule:
     def filters(self) -> dict[str, Any]:
-        return {"update_of": update_of, "images_to_bring": images_to_bring, "images_of_update": images_of}
+        return {
+            "kept_digest": kept_digest,
+            "update_of": update_of,
+            "images_to_bring": images_to_bring,
+            "images_of_update": images_of,
+        }
