@@ -9,6 +9,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).parents[2] / "src"))
 
 from stack.accounts import account_secret, token_secret
+from stack.alerting import alert_ports, alertmanager_configuration
 from stack.alerts import changed_rules
 from stack.recipes import kubernetes_recipes
 from stack.vault import without_value
@@ -25,7 +26,15 @@ RETURN = r"""
 _value: {type: list, elements: str, description: "The names without a value, in their order."}
 """
 
-FILTERS = (account_secret, changed_rules, kubernetes_recipes, token_secret, without_value)
+FILTERS = (
+    account_secret,
+    alert_ports,
+    alertmanager_configuration,
+    changed_rules,
+    kubernetes_recipes,
+    token_secret,
+    without_value,
+)
 
 
 class FilterModule:

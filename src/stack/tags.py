@@ -36,6 +36,8 @@ SETTINGS = (
 HARMLESS = {
     "flask_app_cronjobs": "the policies are brought by every tag",
     "flask_app_workers": "the policies are brought by every tag",
+    "monitoring_alert_heartbeat_url": "the policies are brought by every tag, with the ports of these",
+    "monitoring_alert_receivers": "the policies are brought by every tag, with the ports of these",
     "namespace_flows": "the policies are brought by every tag, and the service's endpoint is compared with them",
     "stack_context": "the cluster that everything is read from",
     "stack_image_registry": "each image has one user",

@@ -134,6 +134,7 @@ def state() -> dict[str, Any]:
             },
         },
         "alerts": [],
+        "delivery": None,
         "volumes": [
             {
                 "claim": "data-postgres-0", "phase": "Bound", "size": "1Gi", "filesystem_bytes": 100, "used_bytes": 20,

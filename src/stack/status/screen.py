@@ -90,6 +90,8 @@ def _parts(document: dict[str, Any]) -> Iterator[str]:
         yield f"{'RESTORE TEST':<28} {_restore_test(tested['last'])}"
     yield f"{'IMAGES':<28} {_images(document['images'])}"
     yield f"{'ALERTS':<28} {_alerts(document)}"
+    if delivery := document["delivery"]:
+        yield f"{'ALERTS DELIVERED':<28} {_delivery(delivery)}"
 
 
 def _front_door(front: dict[str, Any] | None) -> Iterator[str]:
@@ -141,6 +143,16 @@ def _alerts(document: dict[str, Any]) -> str:
     if document["alerts"] is None:
         return "unknown" if "alerts" in document["unread"] else "nobody watches"
     return ", ".join(dict.fromkeys(alert["name"] for alert in document["alerts"])) or "none"
+
+
+def _delivery(delivery: dict[str, Any]) -> str:
+    failed = delivery["failed"]
+    sent = [
+        f"{number - failed.get(kind, 0)} by {kind}" + (f" ({failed[kind]} failed)" if kind in failed else "")
+        for kind, number in delivery["tried"].items()
+    ]
+    silenced = f"; silenced: {', '.join(delivery['silenced'])}" if delivery["silenced"] else ""
+    return (", ".join(sent) or "none yet") + silenced
 
 
 def _verdict(document: dict[str, Any]) -> Iterator[str]:

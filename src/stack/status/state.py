@@ -11,6 +11,7 @@ from typing import Any
 
 from kubernetes.client.exceptions import ApiException
 
+from stack.alerting import WATCHDOG, notifications
 from stack.cluster import READ_ERRORS, Cluster, reason
 from stack.status import front_door
 from stack.status.objects import (
@@ -40,6 +41,7 @@ LOST_S = 3.0
 METRICS_PORT = 9464
 PATRONI_PORT = 8008
 PROMETHEUS_PORT = 9090
+ALERTMANAGER_PORT = 9093
 # The annotation that playbooks/restore.yml leaves.
 RESTORED = "flask-postgres-stack/restored"
 # The CronJob that tests restores, and the ConfigMap of its results.
@@ -170,6 +172,7 @@ class Reader:
             "backups": lambda: self._backups(backups_annotations.get(RESTORED)),
             "restore test": lambda: self._restore_test(found.get("cronjobs", [])),
             "alerts": self._alerts,
+            "delivery of alerts": self._delivery,
             "pgAdmin's connection": lambda: self._connects("pgadmin", CONSOLE_CONNECTS),
             "the service's connection": lambda: self._connects("flask-app", SERVICE_CONNECTS),
         }
@@ -224,6 +227,7 @@ class Reader:
             "backups": backups,
             "restore_test": later.get("restore test"),
             "alerts": later.get("alerts"),
+            "delivery": later.get("delivery of alerts"),
             "volumes": self._volumes(found["claims"], mounts, later) if "claims" in found else None,
             "requests": later.get("requests"),
             "unread": self.unread,
@@ -390,8 +394,20 @@ class Reader:
                 "runbook": alert["annotations"].get("runbook_url"),
             }
             for alert in found
-            if alert["state"] == "firing"
+            if alert["state"] == "firing" and alert["labels"]["alertname"] != WATCHDOG
         ]
+
+    def _delivery(self) -> dict[str, Any] | None:
+        """What Alertmanager has sent since it started, where there is one."""
+        if not any(pod["labels"].get("app") == "alertmanager" for pod in self.pods):
+            return None
+        pod = next(iter(self._running("app", "alertmanager")), None)
+        if pod is None:
+            raise OSError("Alertmanager does not run")
+        found = json.loads(self.cluster.ask(pod, ALERTMANAGER_PORT, "/api/v2/silences"))
+        active = [silence["comment"] for silence in found if silence["status"]["state"] == "active"]
+        metrics = self.cluster.ask(pod, ALERTMANAGER_PORT, "/metrics")
+        return {**notifications(metrics), "silenced": list(dict.fromkeys(active))}
 
     def _leader(self) -> str | None:
         """The pod of the primary, by Patroni's own record: a pod that nobody can reach keeps its label."""

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from stack.quantity import quantity
-from stack.validation import Problem, Settings, dns, kubernetes
+from stack.validation import Problem, Settings, alert_receivers, dns, kubernetes
 from stack.validation.rules import Rule, check, number
 
 # Prometheus looks back five minutes for a sample, and the alerts two.
@@ -19,7 +19,18 @@ RETENTION_MAX = 36_500
 SIZE = re.compile(r"[1-9][0-9]*(Gi|Ti)")
 # Scrape jobs of templates/_prometheus.yml.j2.
 JOBS = (
-    *("prometheus", "flask-app", "patroni", "postgres", "pgbouncer", "stack", "containers", "cronjobs", "ingress"),
+    *(
+        "prometheus",
+        "alertmanager",
+        "flask-app",
+        "patroni",
+        "postgres",
+        "pgbouncer",
+        "stack",
+        "containers",
+        "cronjobs",
+        "ingress",
+    ),
     "nodes",
 )
 
@@ -85,6 +96,7 @@ def rule_groups(value: Any) -> str | None:
 RULES: dict[str, Rule] = {
     "monitoring_prometheus_image": kubernetes.image,
     "monitoring_exporter_image": kubernetes.image,
+    "monitoring_alertmanager_image": kubernetes.image,
     "monitoring_interval": number(
         1, INTERVAL_MAX, wanted=f"it takes 1 to {INTERVAL_MAX} seconds; alerts look two minutes back"
     ),
@@ -93,6 +105,7 @@ RULES: dict[str, Rule] = {
     "monitoring_storage_class": storage_class,
     "monitoring_resources": kubernetes.resources,
     "monitoring_exporter_resources": kubernetes.resources,
+    "monitoring_alertmanager_resources": kubernetes.resources,
     "monitoring_ingress_targets": ingress_targets,
     "monitoring_nodes": nodes,
     "monitoring_rule_groups": rule_groups,
@@ -108,7 +121,12 @@ def problems(settings: Settings) -> list[Problem]:
 
     Beside them it reads ``monitoring_alert_names``: the names of the alerts that there are.
     """
-    return [*check(settings, RULES, ALIASES), *alerts(settings), *scrape_jobs(settings)]
+    return [
+        *check(settings, RULES, ALIASES),
+        *alerts(settings),
+        *alert_receivers.problems(settings),
+        *scrape_jobs(settings),
+    ]
 
 
 def alerts(settings: Settings) -> Iterator[Problem]:

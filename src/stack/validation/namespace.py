@@ -120,6 +120,8 @@ RULES: dict[str, Rule] = {
     "namespace_api_server_ports": each(kubernetes.port),
     "namespace_bucket": kubernetes.peers,
     "namespace_bucket_ports": each(kubernetes.port),
+    "namespace_alert_receivers": kubernetes.peers,
+    "namespace_alert_receivers_ports": each(kubernetes.port),
     "namespace_flows": flows,
 }
 
