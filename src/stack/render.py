@@ -42,10 +42,10 @@ WRITE = """
     objects: >-
       {{ ([__namespace_object] if namespace_managed | bool else []) | union(__namespace_policies)
          | map('to_json') | map('regex_replace', '^', '---\\n') if role_name == 'namespace' else [] }}
-    templates: >-
-      {{ query('ansible.builtin.fileglob', role_path ~ '/templates/*.yaml.j2')
-         | reject('search', '/_') | sort }}
+    templates: TEMPLATES
 """
+# What a role applies in one go, as far as the settings want it.
+WHOLE = "_manifests.yaml.j2"
 
 
 class RenderError(Exception):
@@ -72,7 +72,8 @@ def render(folder: Path, arguments: Iterable[str] = (), values: Mapping[str, Any
         for role in (ROOT / "roles").iterdir():
             copy = tree / "roles" / role.name
             (copy / "tasks").mkdir(parents=True)
-            (copy / "tasks" / "write.yml").write_text(WRITE)
+            names = templates_of(role / "templates")
+            (copy / "tasks" / "write.yml").write_text(WRITE.replace("TEMPLATES", json.dumps(names)))
             for entry in role.iterdir():
                 if entry.name != "tasks":
                     (copy / entry.name).symlink_to(entry)
@@ -90,6 +91,19 @@ def render(folder: Path, arguments: Iterable[str] = (), values: Mapping[str, Any
         said = result.stdout + result.stderr
         # What went wrong is the last thing that a run says.
         raise RenderError(said[said.rfind("\nFailed") :][-3000:].strip())
+
+
+def templates_of(folder: Path) -> list[str]:
+    """The templates of manifests in a role's folder, but for those that another one of them includes.
+
+    Such a one is included if the settings want it.
+    """
+    names = sorted(path.name for path in folder.glob("*.yaml.j2") if not path.name.startswith("_"))
+    whole = folder / WHOLE
+    if not whole.is_file():
+        return names
+    included = whole.read_text()
+    return [WHOLE, *(name for name in names if f"'{name}'" not in included)]
 
 
 def objects(manifests: Iterable[Path]) -> dict[str, list[Object]]:

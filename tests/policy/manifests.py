@@ -36,10 +36,14 @@ SKIPPED = {
     "container-security-context-user-group-id": "a user and a group id above 10000",
     # Their volumes have one writer: no second pod, not even for the time of a rollout, nor a name for each of several.
     "deployment-replicas Deployment/pgadmin": "two replicas",
+    # Two of them would have to agree on who tells; a dead man's switch says that the one is away.
+    "deployment-replicas Deployment/alertmanager": "two replicas",
     "deployment-replicas Deployment/postgres-restored": "two replicas",
     "deployment-strategy Deployment/pgadmin": "RollingUpdate",
     "deployment-strategy Deployment/postgres-restored": "RollingUpdate",
     "statefulset-has-servicename StatefulSet/postgres-backup": "a headless Service",
+    # The pods that it is for are the users' own.
+    "networkpolicy-targets-pod NetworkPolicy/database-client": "a pod that it selects",
     # Nobody asks a worker anything.
     "CKV_K8S_8 Deployment/flask-app-worker-mail": "a probe for liveness",
     "CKV_K8S_9 Deployment/flask-app-worker-mail": "a probe for readiness",
@@ -51,6 +55,9 @@ NO_SECRETS = re.compile(r"(^|/)(requirements[^/]*\.txt|go\.sum|[^/]*\.png)$")
 # More than a stack by the defaults has: what belongs to a setting, and both ways to restore.
 SETTINGS: dict[str, Any] = {
     "postgres_client_certificates": True,
+    "monitoring_dashboards_enabled": True,
+    "monitoring_nodes": ["192.0.2.2/32"],
+    "monitoring_alert_heartbeat_url": "https://heartbeat.example.com/",
     "flask_app_workers": [{"name": "mail", "command": ["work"], "replicas": 2}],
     "flask_app_cronjobs": [{"name": "digest", "command": ["digest"], "schedule": "0 6 * * *"}],
 }

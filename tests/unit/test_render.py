@@ -33,6 +33,15 @@ def test_an_object_has_a_file_and_a_secret_has_none() -> None:
     assert yaml.safe_load(found["shop/deployment-shop.yaml"]) == RENDERED["shop"][0]
 
 
+def test_what_the_settings_do_not_want_is_left_to_the_template_that_asks_them(tmp_path: Path) -> None:
+    for name in ("_pod.yaml.j2", "service.yaml.j2", "nodes.yaml.j2", "secret.yaml.j2", "page.html.j2"):
+        (tmp_path / name).touch()
+    assert render.templates_of(tmp_path) == ["nodes.yaml.j2", "secret.yaml.j2", "service.yaml.j2"]
+    whole = "{% include 'service.yaml.j2' +%}\n{% if reads_nodes %}{% include 'nodes.yaml.j2' +%}{% endif %}\n"
+    (tmp_path / "_manifests.yaml.j2").write_text(whole)
+    assert render.templates_of(tmp_path) == ["_manifests.yaml.j2", "secret.yaml.j2"]
+
+
 def test_an_owner_of_another_cluster_is_left_out() -> None:
     owned = named("ClusterRole", "shop", rules=[])
     owned["metadata"]["ownerReferences"] = [{"uid": "0"}]
