@@ -4,24 +4,25 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import os
 import re
 import shutil
 import socket
 import ssl
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
-from playwright.sync_api import Error, FrameLocator, Locator, Page, Response, expect, sync_playwright
+from playwright.sync_api import FrameLocator, Locator, Page, Response, expect, sync_playwright
 
 OUTPUT = Path(__file__).parents[2] / "test-output"
 SECONDS = 1000
 # The first page loads some megabytes of scripts, from a pod that has half a processor.
 PATIENCE = 90 * SECONDS
-ATTEMPTS = 3
 
 
 def verified_key(url: str, ca_file: Path, address: str) -> str:
@@ -48,7 +49,8 @@ def open_page(url: str, ca_file: Path, address: str = "127.0.0.1") -> Iterator[P
     assert executable, "the browser tests need Chromium: apt-get install chromium"
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(
-            executable_path=executable,
+            executable_path=Path(__file__).with_name("chromium.py"),
+            env={**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "CHROMIUM": executable},
             args=[
                 "--no-sandbox",
                 "--disable-gpu",
@@ -103,7 +105,7 @@ class PgAdmin:
         self.page.screenshot(path=OUTPUT / f"pgadmin-{name}.png")
 
     def submit_login(self, email: str, password: str) -> None:
-        self._patiently(self._open_login)
+        self.page.goto(f"{self.url}/login")
         self.page.fill("input[name=email]", email)
         self.page.fill("input[name=password]", password)
         self.page.click("button[name=internal_button]")
@@ -120,29 +122,8 @@ class PgAdmin:
 
     def expand(self, *names: str) -> None:
         """Open nodes one after the other, each the parent of the next."""
-        self._patiently(lambda: self._expand(names))
-
-    def _patiently(self, step: Callable[[], None]) -> None:
-        """Take a step, and where it fails load the page anew and take it again, as a person would do.
-
-        Chromium ends requests (ERR_NETWORK_CHANGED) when an interface of this machine comes or goes, as those of the
-        cluster's pods do; the page then lacks its scripts, or the tree a node.
-        """
-        for _ in range(ATTEMPTS - 1):
-            with suppress(AssertionError, Error):
-                step()
-                return
-            with suppress(Error):
-                self.page.reload()
-        step()
-
-    def _open_login(self) -> None:
-        self.page.goto(f"{self.url}/login")
-        expect(self.page.locator("input[name=email]")).to_be_visible(timeout=PATIENCE / ATTEMPTS)
-
-    def _expand(self, names: tuple[str, ...]) -> None:
         for name in names:
-            expect(self.node(name)).to_be_visible(timeout=PATIENCE / ATTEMPTS)
+            expect(self.node(name)).to_be_visible()
             arrow = self.node(name).locator(".directory-toggle")
             # pgAdmin opens again what was open at the last login, so that a click may come at the wrong moment.
             for _ in range(PATIENCE // SECONDS):
@@ -160,9 +141,7 @@ class PgAdmin:
 
         The tab is closed in the end.
         """
-        opened: list[str] = []
-        self._patiently(lambda: opened.append(self._run_query(sql, names)))
-        key = opened[-1]
+        key = self._run_query(sql, names)
         frame = self.page.frame_locator(f"iframe#{key}")
         yield frame
         self.page.locator(f".dock-tab[data-node-key={key}]").get_by_role("button").click()
@@ -171,19 +150,19 @@ class PgAdmin:
 
     def _run_query(self, sql: str, names: tuple[str, ...]) -> str:
         """Run SQL in a new Query Tool, and return its tab's key."""
-        self._expand(names)
+        self.expand(*names)
         self.node(names[-1]).locator(".file-name").click()
         tabs = self.page.locator(".dock-tab[data-node-key^=id-query-tool]")
         # There are more where a browser was closed over them: pgAdmin keeps them for the next login.
         known = {tab.get_attribute("data-node-key") for tab in tabs.all()}
         self.page.get_by_role("button", name="Query Tool", exact=True).first.click()
-        expect(tabs).to_have_count(len(known) + 1, timeout=PATIENCE / ATTEMPTS)
+        expect(tabs).to_have_count(len(known) + 1)
         (key,) = {tab.get_attribute("data-node-key") for tab in tabs.all()} - known
         frame = self.page.frame_locator(f"iframe#{key}")
-        frame.locator(".cm-content[contenteditable=true]").first.click(timeout=PATIENCE / ATTEMPTS)
+        frame.locator(".cm-content[contenteditable=true]").first.click()
         self.page.keyboard.insert_text(sql)
         self.page.keyboard.press("F5")
-        expect(frame.get_by_role("gridcell").first).to_be_visible(timeout=PATIENCE / ATTEMPTS)
+        expect(frame.get_by_role("gridcell").first).to_be_visible()
         return str(key)
 
     def register_server(self, name: str, host: str) -> None:

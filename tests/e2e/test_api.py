@@ -30,7 +30,6 @@ def test_the_front_page_is_json_for_programs(stack: Stack) -> None:
 
 
 def test_the_api_is_tried_from_the_front_page(stack: Stack) -> None:
-    until(stack.is_settled, 120, "pods come and go")
     with open_page(stack.app_url, stack.ca_file) as page:
         troubles: list[str] = []
         # Chromium reports there what a page's Content-Security-Policy has kept from it.

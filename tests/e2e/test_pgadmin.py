@@ -15,8 +15,6 @@ from playwright.sync_api import expect
 @pytest.fixture
 def pgadmin(stack: Stack, request: pytest.FixtureRequest) -> Iterator[PgAdmin]:
     """pgAdmin in a browser of its own, whose last sight is kept under the test's name."""
-    # Chromium ends requests whenever a pod's network interface comes or goes.
-    until(stack.is_settled, 120, "pods come and go")
     with open_page(stack.pgadmin_url, stack.ca_file) as page:
         console = PgAdmin(page, stack.pgadmin_url)
         yield console
