@@ -7,7 +7,7 @@ import subprocess
 from dataclasses import dataclass
 from typing import Any
 
-from conftest import INVENTORY, ROOT
+from conftest import INVENTORY, ROOT, until
 
 
 @dataclass(frozen=True)
@@ -33,3 +33,8 @@ def status(**values: Any) -> Screen:
         command.append(f"ARGS=-e '{json.dumps(values)}'")
     result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
     return Screen(result.returncode, result.stdout, result.stderr)
+
+
+def part(name: str) -> Any:
+    """A part of the state, once it is read: a full machine may answer after the deadline of `make status`."""
+    return until(lambda: status(status_format="json").document[name], what=f"{name} is unread")

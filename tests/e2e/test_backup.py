@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from conftest import INVENTORY, ROOT, Run, Stack, has_synchronous_replica, until
-from screen import status
+from screen import part, status
 
 pytestmark = pytest.mark.second
 
@@ -66,7 +66,7 @@ def test_rows_are_restored_to_a_moment(stack: Stack, play: Site, site: Site, sql
         assert stack.api(f"/api/data/{identifier}").json()["name"] == name
     assert stack.write("after the restore") not in rows
     assert "What was there before: -e restore_backup=" in " ".join(run.output.split())
-    assert status(status_format="json").document["backups"]["restored"] > moment
+    assert part("backups")["restored"] > moment
     # By what runs, whose migrations may be newer than what was restored.
     jobs = stack.resource("Job").get(namespace=stack.namespace, label_selector="app=flask-app-migrate").items
     assert [job for job in jobs if job.metadata.creationTimestamp > moment and job.status.succeeded == 1]
@@ -82,7 +82,7 @@ def test_a_restore_is_tested_beside_the_stack(stack: Stack, play: Site, kubectl:
     shell = "exec postgres-backup-0 -c pgbackrest -- sh -c"
 
     def tested() -> dict[str, Any]:
-        return dict(status(status_format="json").document["restore_test"]["last"])
+        return dict(part("restore_test")["last"])
 
     play("restore_test").succeeded()
     first = tested()

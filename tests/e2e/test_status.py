@@ -14,7 +14,7 @@ import pytest
 import yaml
 from conftest import Run, Stack, until
 from cryptography import x509
-from screen import Screen, status
+from screen import Screen, part, status
 
 Kubectl = Callable[..., str]
 
@@ -78,7 +78,7 @@ def test_it_counts_requests(healthy: Screen, stack: Stack) -> None:
     sent = 25
     for _ in range(sent):
         stack.answers()
-    requests = status(status_format="json").document["requests"]
+    requests = part("requests")
     assert requests["total"] >= healthy.document["requests"]["total"] + sent
 
 
