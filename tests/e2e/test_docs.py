@@ -27,6 +27,7 @@ ELSEWHERE = {
     "make deploy    # brings everything up, or brings it to what the settings say": "`make test` is what runs this",
     "make deploy ARGS='--tags flask_app'": "test_runs.py rolls out an edit with it",
     "make deploy ARGS='-e @examples/notes/stack.yml'": "test_own_app.py runs it with these settings",
+    "make deploy ARGS='-e @examples/orders/stack.yml'": "test_own_app.py deploys that project",
     "make deploy INVENTORY=inventory/existing ARGS='-e stack_image_repository=registry.example.com/team'": (
         "test_existing_cluster.py runs it; that registry is an example"
     ),
@@ -41,6 +42,11 @@ ELSEWHERE = {
         "test_own_values.py runs it where statements have comments and are logged"
     ),
     "kubectl exec -it deployment/postgres-restored -- psql -U postgres -d app": "test_backup.py asks such a database",
+    "kubectl logs deployment/alertmanager --tail=20": (
+        "the role's own tests deliver alerts; nobody gets those of this stack"
+    ),
+    "kubectl get jobs -l app=flask-app-cronjob": "it takes a cron job that has failed; test_own_app.py runs one",
+    "make shell": "it takes a terminal, and a Django project in the pod",
     "kubectl delete namespace notes": "test_own_app.py takes its stack away like this",
     "python3 -c 'import json, secrets; print(json.dumps({name: secrets.token_hex(20) for name in (": (
         "test_vault.py does this to a server of its own"
@@ -90,7 +96,8 @@ def test_commands_work_as_typed(stack: Stack, sql: Callable[..., str], block: st
         env={**os.environ, "no_proxy": "*"},
         capture_output=True,
         text=True,
-        timeout=180,
+        # An update may build the database's image anew.
+        timeout=500,
         check=False,
     )
     assert result.returncode == 0, result.stdout + result.stderr
