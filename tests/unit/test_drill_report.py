@@ -97,6 +97,26 @@ def test_a_line_shows_what_was_seen_beside_what_is_promised() -> None:
     assert "not possible here: no root" in report.line(Outcome("cut-api", impossible="no root"))
 
 
+def test_the_table_for_documents_has_the_worst_of_the_rounds() -> None:
+    outcomes = [
+        Outcome("switchover", [played(0.5), played(2.0, 0.25)]),
+        Outcome("delete", [played(0.5)]),
+        Outcome("cut-api", impossible="no root"),
+    ]
+    seen, _, header, dashes, *rows = report.document(outcomes, "2026-11-28, 2 processors, load 9").splitlines()
+    assert seen == "2026-11-28, 2 processors, load 9, the worst of 2 rounds:"
+    assert header.count("|") == dashes.count("|") == len(report.COLUMNS) + 1
+    assert rows == [
+        "| `switchover` (missed) | 2.0 | 0.2 | 4 of 24 | 0 of 18 | 0, 0 | 140 | 0.0 |",
+        "| `delete` | 0.5 | 0.1 | 2 of 12 | 0 of 9 | 0, 0 | 70 | 0.0 |",
+    ]
+
+
+def test_the_guide_shows_the_columns_that_a_drill_prints() -> None:
+    guide = (Path(__file__).parents[2] / "docs/how-to/drill.md").read_text()
+    assert f"| {' | '.join(report.COLUMNS)} |\n" in guide
+
+
 def test_outcomes_are_read_as_they_were_saved(tmp_path: Path) -> None:
     outcomes = [
         Outcome("switchover", [played(0.5), played(0.5, stale_s=None, violation="x")]),

@@ -200,9 +200,8 @@ def main() -> int:
     except (DrillError, ApiException, OSError, requests.RequestException) as error:
         print(f"drill: {' '.join(str(error).split())}", flush=True)
         return 2
-    print(
-        "", HEADER, *map(line, outcomes), "", NOTE, f"Picture: {arguments.output / 'drill.svg'}", sep="\n", flush=True
-    )
+    print("", HEADER, *map(line, outcomes), "", NOTE, "", (arguments.output / "drill.md").read_text(), sep="\n")
+    print(f"This table: {arguments.output / 'drill.md'}\nPicture: {arguments.output / 'drill.svg'}", flush=True)
     wrong = [outcome for outcome in outcomes if outcome.lost or not outcome.is_consistent]
     missed = [outcome for outcome in outcomes if not outcome.is_reached]
     return 1 if wrong or (arguments.strict and missed) else 0

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import statistics
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -155,6 +157,11 @@ HEADER = (
     f" {'reads failed':>15} {'by replica':>10}  {'median s':>11}  {'worst s':>11}  {'reads s':>11}"
     f"  {'judged':>7}  {'stale s':>11}"
 )
+# The table for documents, such as docs/how-to/drill.md.
+COLUMNS = (
+    *("fault", "no write for, s", "no read for, s", "writes failed", "reads failed"),
+    *("rows lost, written twice", "judged", "stale, s"),
+)
 NOTE = """\
 Seconds are the longest time without a success of any client, in brackets what is promised.
 Judged are requests on the same few records: stale is how much older than they say answers were at most."""
@@ -177,10 +184,40 @@ def line(outcome: Outcome) -> str:
     ).rstrip()
 
 
+def document(outcomes: list[Outcome], seen_on: str) -> str:
+    """The table for documents, in Markdown: the worst of the rounds, and a fault that was missed is marked.
+
+    Args:
+        outcomes: The faults; those that are not possible are left out.
+        seen_on: When, and on what.
+    """
+    rows = [COLUMNS, ["---"] * len(COLUMNS)]
+    for outcome in outcomes:
+        if outcome.rounds:
+            twice = sum(each.duplicated for each in outcome.rounds)
+            judged = sum(each.judged for each in outcome.rounds)
+            rows.append([
+                f"`{outcome.name}`{'' if outcome.is_reached else ' (missed)'}",
+                f"{outcome.worst_s:.1f}", f"{outcome.reads_s:.1f}", f"{outcome.writes}", f"{outcome.reads}",
+                f"{outcome.lost}, {twice}", f"{judged}",
+                "none holds" if outcome.stale_s is None else f"{outcome.stale_s:.1f}",
+            ])  # fmt: skip
+    rounds = max((len(outcome.rounds) for outcome in outcomes), default=0)
+    table = "\n".join(f"| {' | '.join(row)} |" for row in rows)
+    return f"{seen_on}, the worst of {rounds} round{'' if rounds == 1 else 's'}:\n\n{table}\n"
+
+
+def machine(load: float) -> str:
+    """What the drill ran beside: the day, the processors and the load of this machine over the last 15 minutes."""
+    cores = os.cpu_count() or 1
+    return f"{datetime.now(UTC):%Y-%m-%d}, {cores} processor{'' if cores == 1 else 's'}, load {load:.0f}"
+
+
 def save(outcomes: list[Outcome], folder: Path) -> None:
-    """Write ``drill.json`` and ``drill.svg``."""
+    """Write ``drill.json``, ``drill.md`` and ``drill.svg``."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "drill.json").write_text(json.dumps([asdict(outcome) for outcome in outcomes], indent=1) + "\n")
+    (folder / "drill.md").write_text(document(outcomes, machine(os.getloadavg()[2])))
     (folder / "drill.svg").write_text(picture(outcomes))
 
 
