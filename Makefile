@@ -105,8 +105,9 @@ $(VENV)/tools.stamp: $(VENV)/bin/uv
 # What is shown of which Secret, and the login that it is of; those of declared logins have a label.
 SECRETS := {{range .items}}{{$$login := ""}}{{with .metadata.labels}}{{with index . "flask-postgres-stack/login"}}{{$$login = .}}{{end}}{{end}} \
   {{- if $$login}}{{with .data}}{{printf "Login       %s  %s  (database %s)\n" $$login (.DB_PASSWORD | base64decode) (.DB_NAME | base64decode)}}{{end}} \
-  {{- else if eq .metadata.name "pgadmin-secret" "postgres-secret" "flask-app-secret"}}{{with .data}} \
+  {{- else if eq .metadata.name "pgadmin-secret" "pgadmin-users" "postgres-secret" "flask-app-secret"}}{{with .data}} \
   {{- if .PGADMIN_DEFAULT_PASSWORD}}{{printf "pgAdmin     %s  %s\n" (.PGADMIN_DEFAULT_EMAIL | base64decode) (.PGADMIN_DEFAULT_PASSWORD | base64decode)}}{{end}} \
+  {{- if .users}}{{printf "Users of pgAdmin: address, role, state, password\n%s" (.users | base64decode)}}{{end}} \
   {{- if .POSTGRES_PASSWORD}}{{printf "PostgreSQL  %s  %s\n" (.POSTGRES_USER | base64decode) (.POSTGRES_PASSWORD | base64decode)}}{{end}} \
   {{- if .API_TOKEN}}{{printf "API token   %s\n" (.API_TOKEN | base64decode)}}{{end}} \
   {{- end}}{{end}}{{end}}

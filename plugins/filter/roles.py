@@ -8,7 +8,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "src"))
 
-from stack.accounts import account_secret, token_secret
+from stack.accounts import account_secret, oauth2_ports, oauth2_secret, token_secret, users_secret
 from stack.alerting import alert_ports, alertmanager_configuration
 from stack.alerts import changed_rules
 from stack.recipes import kubernetes_recipes
@@ -32,7 +32,10 @@ FILTERS = (
     alertmanager_configuration,
     changed_rules,
     kubernetes_recipes,
+    oauth2_ports,
+    oauth2_secret,
     token_secret,
+    users_secret,
     without_value,
 )
 

@@ -38,6 +38,7 @@ HARMLESS = {
     "flask_app_workers": "the policies are brought by every tag",
     "monitoring_alert_heartbeat_url": "the policies are brought by every tag, with the ports of these",
     "monitoring_alert_receivers": "the policies are brought by every tag, with the ports of these",
+    "pgadmin_oauth2": "the policies are brought by every tag, with the ports of these",
     "namespace_flows": "the policies are brought by every tag, and the service's endpoint is compared with them",
     "stack_context": "the cluster that everything is read from",
     "stack_image_registry": "each image has one user",

@@ -136,13 +136,15 @@ class PgAdmin:
             expect(arrow).to_have_class(re.compile(r"\bopen\b"))
 
     @contextmanager
-    def query(self, sql: str, *names: str) -> Iterator[FrameLocator]:
-        """Run SQL that has a result, in a Query Tool on the last of these nodes; what follows sees its tab.
+    def query(self, sql: str, *names: str, refused: bool = False) -> Iterator[FrameLocator]:
+        """Run SQL in a Query Tool on the last of these nodes; what follows sees its tab, with rows or a message.
 
         The tab is closed in the end.
         """
         key = self._run_query(sql, names)
         frame = self.page.frame_locator(f"iframe#{key}")
+        answer = frame.get_by_text("ERROR:") if refused else frame.get_by_role("gridcell")
+        expect(answer.first).to_be_visible()
         yield frame
         self.page.locator(f".dock-tab[data-node-key={key}]").get_by_role("button").click()
         frame.locator("button", has_text="Don't save").click()
@@ -162,7 +164,6 @@ class PgAdmin:
         frame.locator(".cm-content[contenteditable=true]").first.click()
         self.page.keyboard.insert_text(sql)
         self.page.keyboard.press("F5")
-        expect(frame.get_by_role("gridcell").first).to_be_visible()
         return str(key)
 
     def register_server(self, name: str, host: str) -> None:

@@ -50,6 +50,23 @@ def test_the_connection_to_the_database_is_encrypted(stack: Stack, pgadmin: PgAd
         expect(result.get_by_role("gridcell", name="TLSv1.3")).to_be_visible()
 
 
+def test_a_result_beyond_the_memory_ends_in_a_message(
+    stack: Stack, pgadmin: PgAdmin, account: tuple[str, str], kubectl: Callable[..., str]
+) -> None:
+    restarts = "get pods --selector=app=pgadmin --output=jsonpath={.items[*].status.containerStatuses[*].restartCount}"
+    before = kubectl(restarts)
+    database = stack.secret("pgadmin-db")["DB_NAME"]
+    pgadmin.login(*account)
+    # Held by the service's database for as long as pgAdmin reads it, and no longer: nothing is sorted or stored.
+    select = "SELECT repeat('x', 300) FROM (SELECT generate_series(1, 3000000)) AS rows;"
+    with pgadmin.query(select, "Servers", "postgres", "Databases", database, refused=True) as result:
+        expect(result.get_by_text("does not fit into pgAdmin's memory").first).to_be_visible()
+    # Where the pod was killed, so was the login.
+    with pgadmin.query("SELECT 'still here' AS answer;", "Servers", "postgres", "Databases", database) as result:
+        expect(result.get_by_role("gridcell", name="still here")).to_be_visible()
+    assert kubectl(restarts) == before
+
+
 def test_a_wrong_password_is_refused(pgadmin: PgAdmin, account: tuple[str, str]) -> None:
     pgadmin.submit_login(account[0], "not-" + account[1])
     expect(pgadmin.page.get_by_text("Incorrect username or password")).to_be_visible()

@@ -136,7 +136,7 @@ def test_each_role_has_the_flows_to_its_pods(tmp_path: Path) -> None:
 
 
 def test_every_role_says_which_ports_its_flows_need() -> None:
-    flows = role_flows({"bucket": [443], "api-server": [6443], "alert-receivers": [587]})
+    flows = role_flows({"bucket": [443], "api-server": [6443], "alert-receivers": [587], "identity-providers": [443]})
     ends = {(flow["from"], flow["to"]) for flow in flows}
     assert {("flask-app", "postgres"), ("postgres-backup-job", "bucket"), ("prometheus", "api-server")} <= ends
     assert len(ends) == len(flows), "a flow is written twice"

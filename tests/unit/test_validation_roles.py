@@ -224,7 +224,11 @@ CASES: dict[str, list[tuple[str, list[Any], list[Any]]]] = {
         ("pgadmin_tls_secret", ["tls-secret"], [""]),
         ("pgadmin_image", ["dpage/pgadmin4:9"], ["pgAdmin"]),
         ("pgadmin_ingress_class", ["traefik", ""], ["a b"]),
-        ("pgadmin_resources", [{}], [{"limit": {}}]),
+        (
+            "pgadmin_resources",
+            [{}, {"limits": {"memory": "256Mi"}}, {"limits": {"memory": "1G"}}],
+            [{"limit": {}}, {"limits": {"memory": "255Mi"}}, {"limits": {"memory": "250M"}}],
+        ),
         ("pgadmin_storage_class", ["", "fast"], ["Fast"]),
         ("pgadmin_storage_size", ["1Gi", "1.5Gi", "500M"], ["1 GB", "0", "-1Gi", "1g"]),
         ("pgadmin_password", ["", "a'b\"c\\d{{ü", "a" * 128], ["two\nlines", "a" * 129, "a\x7f"]),

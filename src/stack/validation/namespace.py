@@ -122,6 +122,8 @@ RULES: dict[str, Rule] = {
     "namespace_bucket_ports": each(kubernetes.port),
     "namespace_alert_receivers": kubernetes.peers,
     "namespace_alert_receivers_ports": each(kubernetes.port),
+    "namespace_identity_providers": kubernetes.peers,
+    "namespace_identity_providers_ports": each(kubernetes.port),
     "namespace_flows": flows,
 }
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from stack.quantity import quantity
-from stack.validation import Problem, Settings, dns, kubernetes, routes
+from stack.validation import Problem, Settings, dns, kubernetes, pgadmin_access, routes
 from stack.validation.rules import CONTROL_CHARACTERS, Rule, check, number, optional
 
 ALIASES = {
@@ -26,6 +26,8 @@ EMAIL_MAX = 64
 # RFC 5891, 4.2.3.1: reserved for forms such as xn--.
 RESERVED = re.compile(r"(?:^|\.)(?!xn)[^.]{2}--")
 PASSWORD_MAX = 128
+# What pgAdmin itself needs, with room for a result; see roles/pgadmin/files/console_memory.py.
+MEMORY_MIN_MIB = 256
 # Of config.py: what the image fixes.
 FIXED = ("DATA_DIR", "SERVER_MODE", "SQLITE_PATH", "STORAGE_DIR")
 PATH = re.compile(r"/([A-Za-z0-9._~-]+(/[A-Za-z0-9._~-]+)*/?)?")
@@ -53,6 +55,15 @@ def path(value: Any) -> str | None:
     return "it takes a path that begins with /, such as /pgadmin, of letters, digits, - . _ ~ and single slashes"
 
 
+def resources(value: Any) -> str | None:
+    """Requests and limits of the pod."""
+    if wanted := kubernetes.resources(value):
+        return wanted
+    limit = (value.get("limits") or {}).get("memory")
+    fits = limit is None or quantity(limit) >= MEMORY_MIN_MIB << 20
+    return None if fits else f"limits.memory takes a quantity such as 512Mi, {MEMORY_MIN_MIB}Mi or more"
+
+
 RULES: dict[str, Rule] = {
     "pgadmin_image": kubernetes.image,
     "pgadmin_host": dns.host,
@@ -62,7 +73,7 @@ RULES: dict[str, Rule] = {
     "pgadmin_tls_secret": dns.subdomain,
     "pgadmin_upload_limit_mb": number(1, wanted="it takes 1 or more, in MiB"),
     "pgadmin_email": email,
-    "pgadmin_resources": kubernetes.resources,
+    "pgadmin_resources": resources,
     "pgadmin_storage_class": optional(dns.subdomain),
     "pgadmin_storage_size": kubernetes.storage,
     "pgadmin_login_attempts": number(0, wanted="it takes a number of attempts, or 0 for no limit"),
@@ -74,7 +85,12 @@ RULES: dict[str, Rule] = {
 
 def problems(settings: Settings) -> list[Problem]:
     """Everything that is wrong with the settings."""
-    return [*check(settings, RULES, ALIASES), *secrets(settings), *routes.hidden(settings)]
+    return [
+        *check(settings, RULES, ALIASES),
+        *secrets(settings),
+        *pgadmin_access.problems(settings, email),
+        *routes.hidden(settings),
+    ]
 
 
 def secrets(settings: Settings) -> Iterator[Problem]:
