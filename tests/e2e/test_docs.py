@@ -42,6 +42,7 @@ ELSEWHERE = {
         "test_own_values.py runs it where statements have comments and are logged"
     ),
     "kubectl exec -it deployment/postgres-restored -- psql -U postgres -d app": "test_backup.py asks such a database",
+    "kubectl delete configmap image-updates --ignore-not-found": "it may build all images anew, for minutes",
     "kubectl logs deployment/alertmanager --tail=20": (
         "the role's own tests deliver alerts; nobody gets those of this stack"
     ),
