@@ -36,6 +36,7 @@ class Cluster:
             pod("postgres-1", "one", "primary"),
             pod("flask-app-a", "two"),
         ]
+        self.nodes = {"one": WELL, "two": {"conditions": [{"type": "Ready", "status": "Unknown"}]}}
         self.asked: set[str] = set()
 
     def items(self, group: str, kind: str, query: str = "") -> list[dict[str, Any]]:
@@ -45,10 +46,8 @@ class Cluster:
         if path == "/version":
             return json.dumps({"gitVersion": "v1"})
         if path == "/api/v1/nodes":
-            nodes = {"one": WELL, "two": {"conditions": [{"type": "Ready", "status": "Unknown"}]}}
-            return json.dumps(
-                {"items": [{"metadata": {"name": name}, "spec": {}, "status": found} for name, found in nodes.items()]}
-            )
+            items = [{"metadata": {"name": name}, "spec": {}, "status": found} for name, found in self.nodes.items()]
+            return json.dumps({"items": items})
         leader = {"metadata": {"name": "postgres-leader", "annotations": {"leader": "postgres-1"}}}
         return json.dumps({"items": [leader] if path.endswith("/configmaps") else []})
 
@@ -80,3 +79,20 @@ def test_pods_on_a_lost_node_are_not_waited_for(monkeypatch: pytest.MonkeyPatch)
     assert cluster.asked == {"postgres-1"}
     assert state["database"]["primary"] == {"archiving": True}
     assert state["unread"] == {"front door": "no answer within 1 s"}
+
+
+@pytest.mark.parametrize("is_lost", [True, False])
+def test_a_late_part_is_waited_for_where_all_nodes_are_ready(monkeypatch: pytest.MonkeyPatch, is_lost: bool) -> None:
+    monkeypatch.setattr(front_door, "look", lambda *_: None)
+    monkeypatch.setattr("stack.status.state.IMPATIENT_S", 0.5)
+    cluster: Any = Cluster()
+    if not is_lost:
+        cluster.nodes["two"] = WELL
+    answer = cluster.run
+
+    def late(*arguments: Any, **options: Any) -> Any:
+        time.sleep(1.5)
+        return answer(*arguments, **options)
+
+    cluster.run = late
+    assert ("primary" in Reader(cluster, {}).read()["unread"]) == is_lost

@@ -38,6 +38,8 @@ SAMPLE_S = 1.0
 POD_S = 2.0
 # Seconds for what users meet where a node is lost, by which they may be led.
 LOST_S = 3.0
+# Seconds for each part that a pod tells: where all nodes are ready, one that is late is on a busy machine.
+PATIENT_S, IMPATIENT_S = 10.0, 5.0
 METRICS_PORT = 9464
 PATRONI_PORT = 8008
 PROMETHEUS_PORT = 9090
@@ -180,7 +182,7 @@ class Reader:
         for claim in found.get("claims", []):
             if (name := claim["metadata"]["name"]) in mounts:
                 second[f"volume {name}"] = partial(self._fill, *mounts[name])
-        later, errors = side_by_side(second, READ_ERRORS)
+        later, errors = side_by_side(second, READ_ERRORS, self._seconds)
         # It has a deadline of its own, the same one, and reads from the cluster before.
         seen, unseen = users.results(READ_ERRORS, LOST_S if self.lost else front_door.DEADLINE_S + 1)
         errors |= unseen
@@ -266,6 +268,10 @@ class Reader:
                 return None
             raise
 
+    @property
+    def _seconds(self) -> float:
+        return IMPATIENT_S if self.lost else PATIENT_S
+
     def _running(self, label: str, value: str) -> list[str]:
         """The pods with a label that run on a node that is not lost, those that are ready first."""
         found = [
@@ -348,7 +354,9 @@ class Reader:
         if pod is None:
             raise OSError("the repository does not run")
         container = self.specs[pod]["containers"][0]["name"]
-        info = self.cluster.run(pod, container, "pgbackrest", "--log-level-console=off", "info", "--output=json")
+        info = self.cluster.run(
+            pod, container, "pgbackrest", "--log-level-console=off", "info", "--output=json", seconds=self._seconds
+        )
         (stanza, *_) = json.loads(info)
         backups = sorted(stanza.get("backup", []), key=lambda backup: int(backup["timestamp"]["stop"]))
         last = backups[-1] if backups else None
@@ -383,7 +391,7 @@ class Reader:
         pod = next(iter(self._running("app", "prometheus")), None)
         if pod is None:
             raise OSError("Prometheus does not run")
-        found = json.loads(self.cluster.ask(pod, PROMETHEUS_PORT, "/api/v1/alerts"))["data"]["alerts"]
+        found = json.loads(self.cluster.ask(pod, PROMETHEUS_PORT, "/api/v1/alerts", self._seconds))["data"]["alerts"]
         return [
             {
                 "name": alert["labels"]["alertname"],
@@ -404,9 +412,9 @@ class Reader:
         pod = next(iter(self._running("app", "alertmanager")), None)
         if pod is None:
             raise OSError("Alertmanager does not run")
-        found = json.loads(self.cluster.ask(pod, ALERTMANAGER_PORT, "/api/v2/silences"))
+        found = json.loads(self.cluster.ask(pod, ALERTMANAGER_PORT, "/api/v2/silences", self._seconds))
         active = [silence["comment"] for silence in found if silence["status"]["state"] == "active"]
-        metrics = self.cluster.ask(pod, ALERTMANAGER_PORT, "/metrics")
+        metrics = self.cluster.ask(pod, ALERTMANAGER_PORT, "/metrics", self._seconds)
         return {**notifications(metrics), "silenced": list(dict.fromkeys(active))}
 
     def _leader(self) -> str | None:
@@ -417,7 +425,9 @@ class Reader:
         """What only the primary knows, which has a connection left for the superuser when all others are in use."""
         if (primary := self._leader()) is None:
             return None
-        answer = self.cluster.run(primary, "postgres", "sh", "-c", f'exec {PSQL} -d postgres -c "$0"', PRIMARY)
+        answer = self.cluster.run(
+            primary, "postgres", "sh", "-c", f'exec {PSQL} -d postgres -c "$0"', PRIMARY, seconds=self._seconds
+        )
         found: dict[str, Any] = json.loads(answer)
         return found
 
@@ -425,7 +435,7 @@ class Reader:
         """The versions of each database's collations."""
         if (primary := self._leader()) is None:
             return None
-        answer = self.cluster.run(primary, "postgres", "sh", "-c", EACH_DATABASE, COLLATIONS)
+        answer = self.cluster.run(primary, "postgres", "sh", "-c", EACH_DATABASE, COLLATIONS, seconds=self._seconds)
         return [json.loads(line) for line in answer.splitlines()]
 
     def _connects(self, app: str, script: str) -> str | None:
@@ -435,7 +445,7 @@ class Reader:
         if not ready:
             return None
         container = self.specs[ready[0]]["containers"][0]["name"]
-        code, _, errors = self.cluster.execute(ready[0], container, "sh", "-c", script)
+        code, _, errors = self.cluster.execute(ready[0], container, "sh", "-c", script, seconds=self._seconds)
         if code == 0:
             return ""
         # 126 and 127 are an image without the programs, which says nothing of the database.
@@ -479,5 +489,5 @@ class Reader:
 
     def _fill(self, pod: str, container: str, path: str) -> dict[str, Any]:
         """How full the file system of a volume is; what a folder of the node's disk has is that disk's."""
-        size, used, free = filesystem(self.cluster.run(pod, container, "df", "-Pk", path))
+        size, used, free = filesystem(self.cluster.run(pod, container, "df", "-Pk", path, seconds=self._seconds))
         return {"filesystem_bytes": size, "used_bytes": used, "fill": round(used / (used + free), 3)}
