@@ -432,11 +432,11 @@ def test_a_lost_node_is_given_up_by_the_command_that_is_printed(state: dict[str,
     ("images", "line"),
     [
         (
-            {"since": {"app:2": "2026-02-20T00:00:00Z", "db:1": "2026-01-31T10:00:00Z"}, "asked": "2026-02-21T10:00:00+00:00"},
-            "the oldest, db:1, runs since 2026-01-31; make update last asked for newer ones 2026-02-21 10:00 UTC",
+            {"since": {"app:2": "2026-02-20T00:00:00Z", "registry.example.com/team/db:1": "2026-01-31T10:00:00Z"}, "asked": "2026-02-21T10:00:00+00:00"},
+            "the oldest, db, runs since 2026-01-31; make update last asked for newer ones 2026-02-21 10:00 UTC",
         ),
         ({"since": {"app:2": "2026-02-20T00:00:00Z"}, "asked": None},
-         "the oldest, app:2, runs since 2026-02-20; make update has never asked for newer ones"),
+         "the oldest, app, runs since 2026-02-20; make update has never asked for newer ones"),
         ({"since": {}, "asked": None}, "since when they run is unknown; make update has never asked for newer ones"),
     ],
 )  # fmt: skip

@@ -133,7 +133,9 @@ def _restore_test(last: dict[str, Any] | None) -> str:
 def _images(images: dict[str, Any]) -> str:
     since = images["since"]
     oldest = min(since, key=since.__getitem__, default=None)
-    age = f"the oldest, {oldest}, runs since {since[oldest][:10]}" if oldest else "since when they run is unknown"
+    # The tags stand beside the workloads.
+    name = oldest.rpartition("/")[2].partition(":")[0] if oldest else ""
+    age = f"the oldest, {name}, runs since {since[oldest][:10]}" if oldest else "since when they run is unknown"
     if not images["asked"]:
         return f"{age}; make update has never asked for newer ones"
     return f"{age}; make update last asked for newer ones {minute(images['asked'])}"
