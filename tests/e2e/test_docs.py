@@ -42,6 +42,7 @@ ELSEWHERE = {
         "test_own_values.py runs it where statements have comments and are logged"
     ),
     "kubectl exec -it deployment/postgres-restored -- psql -U postgres -d app": "test_backup.py asks such a database",
+    "make update": "test_runs.py does this, where it has the machine for itself",
     "kubectl delete configmap image-updates --ignore-not-found": "it may build all images anew, for minutes",
     "kubectl logs deployment/alertmanager --tail=20": (
         "the role's own tests deliver alerts; nobody gets those of this stack"
@@ -97,8 +98,7 @@ def test_commands_work_as_typed(stack: Stack, sql: Callable[..., str], block: st
         env={**os.environ, "no_proxy": "*"},
         capture_output=True,
         text=True,
-        # An update may build the database's image anew.
-        timeout=500,
+        timeout=180,
         check=False,
     )
     assert result.returncode == 0, result.stdout + result.stderr

@@ -86,6 +86,14 @@ def test_an_update_shows_what_is_newer_and_changes_nothing(site: Site, stack: St
     assert "cannot" not in run.output
 
 
+@pytest.mark.alone
+@pytest.mark.timeout(1800)
+def test_later_runs_stay_on_what_an_update_has_brought(site: Site) -> None:
+    """It builds all images anew where Debian has newer packages."""
+    site(playbook="playbooks/update.yml", seconds=1500).succeeded()
+    assert site("--diff").succeeded().changes == []
+
+
 def test_a_run_at_full_verbosity_shows_no_secret(site: Site, stack: Stack) -> None:
     run = site("-vvv", "--diff", "--tags", "tls,postgres,pgadmin,flask_app,monitoring").succeeded()
     assert stack.secrets_shown(run.output) == []
