@@ -8,7 +8,7 @@ import string
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from stack.alerting import url_port
+from stack.urls import url_port
 
 ALPHABET = string.ascii_letters + string.digits
 # Of letters and digits.

@@ -8,7 +8,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from typing import Any
-from urllib.parse import urlsplit
+
+from stack.urls import url_port
 
 Receiver = Mapping[str, Any]
 
@@ -16,7 +17,6 @@ KINDS = ("email", "webhook", "slack")
 # Always fires, so that whoever gets it knows when it no longer comes.
 WATCHDOG = "Watchdog"
 HEARTBEAT = "heartbeat"
-DEFAULT_PORTS = {"http": 80, "https": 443}
 SMTP_PORT = 587
 NOTIFICATIONS = re.compile(
     r'alertmanager_notifications_(?P<failed>failed_)?total\{[^}]*integration="(?P<kind>[^"]+)"[^}]*\} (?P<number>\S+)'
@@ -138,12 +138,3 @@ def notifications(metrics: str) -> dict[str, dict[str, int]]:
             if number := int(float(match["number"])):
                 counts[match["kind"]] = counts.get(match["kind"], 0) + number
     return found
-
-
-def url_port(url: str) -> int:
-    """The port of a URL; 0 for one that has none."""
-    try:
-        parts = urlsplit(url)
-        return parts.port or DEFAULT_PORTS.get(parts.scheme, 0)
-    except ValueError:
-        return 0

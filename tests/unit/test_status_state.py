@@ -84,7 +84,7 @@ def test_pods_on_a_lost_node_are_not_waited_for(monkeypatch: pytest.MonkeyPatch)
 @pytest.mark.parametrize("is_lost", [True, False])
 def test_a_late_part_is_waited_for_where_all_nodes_are_ready(monkeypatch: pytest.MonkeyPatch, is_lost: bool) -> None:
     monkeypatch.setattr(front_door, "look", lambda *_: None)
-    monkeypatch.setattr("stack.status.state.IMPATIENT_S", 0.5)
+    monkeypatch.setattr("stack.status.state.DEADLINE_S", 0.5)
     cluster: Any = Cluster()
     if not is_lost:
         cluster.nodes["two"] = WELL

@@ -29,7 +29,7 @@ from stack.status.objects import (
     without_pods,
     workload,
 )
-from stack.status.parts import Waiting, side_by_side
+from stack.status.parts import DEADLINE_S, Waiting, side_by_side
 from stack.updates import ASKED, RECORD
 
 # The time between the two readings of the service's counters, at the least.
@@ -38,8 +38,8 @@ SAMPLE_S = 1.0
 POD_S = 2.0
 # Seconds for what users meet where a node is lost, by which they may be led.
 LOST_S = 3.0
-# Seconds for each part that a pod tells: where all nodes are ready, one that is late is on a busy machine.
-PATIENT_S, IMPATIENT_S = 10.0, 5.0
+# Seconds for each part that a pod tells where all nodes are ready: one that is late is on a busy machine.
+PATIENT_S = 10.0
 METRICS_PORT = 9464
 PATRONI_PORT = 8008
 PROMETHEUS_PORT = 9090
@@ -270,7 +270,7 @@ class Reader:
 
     @property
     def _seconds(self) -> float:
-        return IMPATIENT_S if self.lost else PATIENT_S
+        return DEADLINE_S if self.lost else PATIENT_S
 
     def _running(self, label: str, value: str) -> list[str]:
         """The pods with a label that run on a node that is not lost, those that are ready first."""

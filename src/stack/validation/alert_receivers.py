@@ -9,6 +9,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from stack import alerting
+from stack.urls import DEFAULT_PORTS
 from stack.validation import Problem, Settings, dns, kubernetes
 
 SETTING = "monitoring_alert_receivers"
@@ -33,7 +34,7 @@ def url(value: Any) -> str | None:
         port = parts.port
     except ValueError:
         return wanted
-    fits = parts.scheme in alerting.DEFAULT_PORTS and parts.hostname and (port is None or kubernetes.port(port) is None)
+    fits = parts.scheme in DEFAULT_PORTS and parts.hostname and (port is None or kubernetes.port(port) is None)
     return None if fits else wanted
 
 
